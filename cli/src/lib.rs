@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the `seqcast` command is made of; a library only so that benches can use its parts.
+
+pub mod input;

@@ -1,1 +1,44 @@
-//! Placeholder.
+//! What the publisher and the subscriber both need of the machine: sockets, interfaces, the clock, pinning, idling.
+//!
+//! Linux and IPv4 only. Nothing here knows the wire format or decides anything. Every socket is non-blocking, never
+//! lets a datagram be fragmented by IP, and reads back each option that a kernel could silently ignore. All system
+//! calls that the standard library and `socket2` do not offer are in `sys` and `enumeration`, the only unsafe code.
+
+#![deny(unsafe_code)]
+
+mod address;
+mod buffer;
+mod clock;
+mod drops;
+#[expect(unsafe_code, reason = "getifaddrs hands out raw pointers")]
+mod enumeration;
+mod idle;
+mod interface;
+mod opening;
+mod pin;
+mod receiver;
+mod sender;
+mod socket_error;
+#[expect(unsafe_code, reason = "system calls that no safe interface offers")]
+mod sys;
+mod unicast;
+mod wait;
+
+pub use address::{MulticastAddress, MulticastAddressError};
+pub use buffer::BufferGrant;
+pub use clock::Clock;
+pub use drops::kernel_drops;
+pub use idle::{Idle, IdleStrategy, UnknownIdleStrategy};
+pub use interface::{Interface, InterfaceError};
+pub use pin::{PinError, pin_to_core};
+pub use receiver::MulticastReceiver;
+pub use sender::MulticastSender;
+pub use socket_error::SocketError;
+pub use unicast::{UnicastSocket, is_loopback};
+pub use wait::{WAIT_LIMIT, wait_readable};
+
+/// Bytes of a receive buffer that no datagram can overflow: an IPv4 UDP payload is at most 65,507 bytes.
+pub const DATAGRAM_BUFFER_BYTES: usize = 65_536;
+
+#[cfg(test)]
+mod testing;

@@ -1,1 +1,81 @@
-//! Placeholder.
+//! # The retained ring: the publisher's memory of recent messages
+//!
+//! One writer, any number of readers, no locks. The writer never waits for a reader; a reader that is overtaken is told
+//! so, and never gets a byte that was not published. The ring lives in one region of 64-bit atomic words that the caller
+//! owns (heap, anonymous mapping, file) and that holds no addresses, so another process may read it at another place.
+//!
+//! ## R1. Layout, in words
+//!
+//! | words | what |
+//! |---|---|
+//! | 0..8 | magic, layout version, session (2 words), data words, index entries, most bytes of a packet's blocks, – |
+//! | 8..16 | `oldest`: the first number still retained; moves once per eighth of the ring |
+//! | 16..24 | `next`: the number after the last retained; `packets`: how many were ever retained |
+//! | 24..32 | `sent`: the number after the last that was offered to every line; `state`: live or ended |
+//! | then 2 per entry | the index: entry `k mod index entries` is packet `k`'s first number and data position |
+//! | then data words | the records, at positions that only grow; word = position mod data words |
+//!
+//! Each line of 8 words is a cache line if the region begins at one. Lines 0 and 1 are nearly constant, lines 2 and 3
+//! change with every packet: a prefetcher that takes lines in pairs does not drag the one pair along with the other.
+//!
+//! ## R2. Record
+//!
+//! A commit word, `bytes << 16 | messages`, never zero; then `ceil(bytes / 8)` words of message blocks as they stand on
+//! the wire behind the packet's header (W1), in the byte order of memory, the last word padded with zeros. The word after the newest record is zero: a
+//! reader that follows without index or marks waits there for the next commit word. Records wrap at the end of the data
+//! at any word.
+//!
+//! ## R3. Order of the writer's stores
+//!
+//! 1. only when room is short: `oldest` past everything in the way, in whole packets, then a release fence;
+//! 2. zero into the word after the record, the blocks, the index entry (relaxed, in any order);
+//! 3. the commit word (release), then `packets` and `next` (release).
+//!
+//! ## R4. Why a reader can trust what it returns
+//!
+//! Let packet `k` hold the numbers `f(k)..f(k+1)`. Writing a packet touches only words outside the records and index entries of the
+//! packets from `oldest` on. So a store into a word of packet `k`, record or entry, by a later packet comes after the
+//! store `oldest >= f(k+1)` and the release fence behind it (R3).
+//!
+//! A reader loads `next` (acquire), so that it sees every packet below it in full; copies words; then an acquire fence;
+//! then loads `oldest`. If one of the copied words came from such a later store, the two fences synchronize and the
+//! load returns at least `f(k+1)`. Hence
+//!
+//! ```text
+//! oldest <= f(k), loaded after the fence   =>   no copied word of packet k, record or entry, was overwritten
+//! ```
+//!
+//! `oldest` alone is enough, for data and index alike: it is a number, not a position; both are given up by moving it,
+//! before either is overwritten; and it only grows. It stands between packets, so `oldest <= n` for one number `n` of a
+//! packet means that the whole packet is there.
+//!
+//! Until that check, what was copied is only a guess: each length is compared with its limit before it is followed, each
+//! position is masked.
+//!
+//! ## R5. Why the search finds the right packet
+//!
+//! A request for number `s < next` looks for the packet `j` with `f(j) <= s < f(j+1)` among the last `index entries` of
+//! `P = packets`, loaded after `next`, so that `j < P`. Entry `k` reads as `f(k)`, or, once overwritten, as `f(k + m * index
+//! entries) >= f(P)`, which is larger than `s` and than the newest entry `f(P-1)`. So an overwritten entry is recognised: it is larger
+//! than the newest. It lies below `j` if `s` is still retained, and the search goes up from it. If the newest entry itself was
+//! overwritten, nothing below `P` is left, `s` included. In the end the entry read as `f(k) <= s` is genuine, and
+//! `oldest <= f(k)` (R4) says that it, its position, its record and every later entry are too, so that the entry `k+1`,
+//! read as larger than `s`, closes the bracket. If the check fails, then `oldest > s`: "overwritten" is never a
+//! false alarm either, and nothing is ever tried again.
+//!
+//! ## R6. Limits
+//!
+//! A search reads at most `2 * log2(index entries) + 2` entries. A read ends with its range, with `next` as first
+//! loaded, with the buffer, or after 0xFFFE messages. Positions and numbers are 64 bits wide and are taken never to
+//! overflow: at 10^9 words per second that takes 584 years.
+
+mod layout;
+mod reader;
+pub(crate) mod sync;
+#[cfg(all(test, not(loom)))]
+mod tests;
+mod writer;
+
+pub use layout::{MAX_BLOCKS_BYTES, RingError, RingSize};
+pub use reader::{RingRead, RingReadError, RingReader};
+pub use writer::{RetainError, RingWriter};

@@ -1,0 +1,95 @@
+//! The settings of a subscription.
+
+use crate::{Nanos, RequestConfig};
+use seqcast_protocol::{SequenceNumber, SessionId};
+
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest message that is still retained. Until the first message is delivered, an answer that older ones are
+    /// overwritten moves the start and is no loss. Without a request address: at the first message heard.
+    #[default]
+    Oldest,
+    /// At the first message heard.
+    Live,
+    /// At this number (a stored offset plus one), `1..`. Of a session that is followed later, at the oldest.
+    At(SequenceNumber),
+}
+
+/// Which session to take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionChoice {
+    /// The first one heard; after it has ended or fallen silent, the next one heard that was not left before.
+    #[default]
+    Any,
+    /// This one; all others are counted.
+    Only(SessionId),
+}
+
+/// What to do about a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapPolicy {
+    /// Wait for it to be filled; give it up when nothing has been filled for `give_up`.
+    Wait {
+        /// Counted from the moment the gap was found or from the last answer that filled anything, whichever is later.
+        give_up: Nanos,
+    },
+    /// Report it lost at once and deliver on.
+    Skip,
+    /// Deliver nothing beyond it: the subscription stops.
+    Stop,
+}
+
+impl Default for GapPolicy {
+    /// Waits 10 s.
+    fn default() -> Self {
+        Self::Wait { give_up: Nanos::from_secs(10) }
+    }
+}
+
+/// The settings of a subscription; every one has a default that fits market data on a local network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubscriptionConfig {
+    /// Which session to take.
+    pub session: SessionChoice,
+    /// Where to begin.
+    pub start: Start,
+    /// What to do about a gap.
+    pub gap_policy: GapPolicy,
+    /// How many request addresses there are; 0: nothing is asked for.
+    pub request_targets: usize,
+    /// The limits of asking.
+    pub request: RequestConfig,
+    /// Whether a heartbeat from a request address means "nothing below this is retained". Off for servers that unicast
+    /// ordinary heartbeats.
+    pub trust_oldest: bool,
+    /// How long no line may carry the session before it counts as silent. 3 s: three heartbeats of the slowest venues,
+    /// thirty of ours.
+    pub silent_after: Nanos,
+    /// How many messages beyond a gap can be kept, rounded up to a power of two. 65,536: 65 ms of 1 million messages/s.
+    pub window_messages: usize,
+    /// How many bytes beyond a gap can be kept. 8 MiB: 65,536 messages of 128 bytes.
+    pub window_bytes: usize,
+    /// How many separate gaps can be open. 4,096: every eighth packet of a full window of single messages lost, twice over.
+    pub gap_capacity: usize,
+    /// The seed of the jitter of retries.
+    pub seed: u64,
+}
+
+impl Default for SubscriptionConfig {
+    fn default() -> Self {
+        Self {
+            session: SessionChoice::Any,
+            start: Start::Oldest,
+            gap_policy: GapPolicy::default(),
+            request_targets: 0,
+            request: RequestConfig::default(),
+            trust_oldest: true,
+            silent_after: Nanos::from_secs(3),
+            window_messages: 65_536,
+            window_bytes: 8 << 20,
+            gap_capacity: 4_096,
+            seed: 0,
+        }
+    }
+}

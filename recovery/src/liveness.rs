@@ -1,0 +1,46 @@
+//! Whether a session is heard: silence begins when no line has carried it for a given time.
+
+use crate::Nanos;
+
+/// Watches one session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Liveness {
+    silent_after: Nanos,
+    heard_at: Nanos,
+    ever_heard: bool,
+    is_silent: bool,
+}
+
+impl Liveness {
+    pub(crate) fn new(silent_after: Nanos, now: Nanos) -> Self {
+        Self { silent_after, heard_at: now, ever_heard: false, is_silent: false }
+    }
+
+    /// Notes a packet on a line; returns whether it ends a silence, or is the first.
+    pub(crate) fn heard(&mut self, now: Nanos) -> bool {
+        let news = self.is_silent || !self.ever_heard;
+        self.heard_at = now;
+        self.ever_heard = true;
+        self.is_silent = false;
+        news
+    }
+
+    /// Returns how long the silence is, once, when it has become one.
+    pub(crate) fn poll(&mut self, now: Nanos) -> Option<Nanos> {
+        let elapsed = now - self.heard_at;
+        if self.is_silent || elapsed < self.silent_after {
+            return None;
+        }
+        self.is_silent = true;
+        Some(elapsed)
+    }
+
+    /// When the silence will begin.
+    pub(crate) fn due(&self) -> Option<Nanos> {
+        (!self.is_silent).then(|| self.heard_at + self.silent_after)
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent
+    }
+}

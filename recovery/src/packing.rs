@@ -1,0 +1,51 @@
+//! How many messages fit into a packet, from what has been seen: the size of a request.
+
+use seqcast_protocol::HEADER_BYTES;
+
+/// The blocks that an unfragmented packet on Ethernet holds; an answer may fill it even when the lines carry less.
+const USUAL_BLOCK_BYTES: u64 = 1_472 - HEADER_BYTES as u64;
+
+/// Keeps the largest packet and the mean block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packing {
+    largest_bytes: u64,
+    /// 16 times the mean length of a block, an average over about the last 64 packets.
+    mean_block_16: u64,
+}
+
+impl Packing {
+    pub(crate) const fn new() -> Self {
+        Self { largest_bytes: USUAL_BLOCK_BYTES, mean_block_16: 0 }
+    }
+
+    /// Notes the blocks of one packet, at least one.
+    pub(crate) fn note(&mut self, blocks_bytes: usize, count: u64) {
+        let bytes = blocks_bytes as u64;
+        self.largest_bytes = self.largest_bytes.max(bytes);
+        let mean = bytes * 16 / count;
+        self.mean_block_16 =
+            if self.mean_block_16 == 0 { mean } else { self.mean_block_16 - self.mean_block_16 / 64 + mean / 64 };
+    }
+
+    /// How many messages about fill a packet, `1..`.
+    pub(crate) fn messages_per_packet(&self) -> u64 {
+        (self.largest_bytes * 16).checked_div(self.mean_block_16).unwrap_or(1).clamp(1, 0xFFFE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_asks_for_about_a_packet() {
+        let mut packing = Packing::new();
+        assert_eq!(packing.messages_per_packet(), 1, "nothing seen yet");
+        packing.note(42, 1);
+        assert_eq!(packing.messages_per_packet(), 1_452 / 42);
+        for _ in 0..1_000 {
+            packing.note(8_000, 80);
+        }
+        assert!((78..=82).contains(&packing.messages_per_packet()), "{}", packing.messages_per_packet());
+    }
+}

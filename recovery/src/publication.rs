@@ -1,0 +1,263 @@
+//! One publisher's side of one session: messages become packets in a staging buffer, packets are retained, then sent.
+//!
+//! The staging buffer is at most one send long (64 KiB), so that it stays in cache; what is in it is not part of the
+//! session yet. [`Publication::flush`] stores it in the retained ring and then hands it out.
+
+use crate::RingWriter;
+use crate::ring::sync::AtomicU64;
+use alloc::{boxed::Box, vec, vec::Vec};
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+use seqcast_protocol::{HEADER_BYTES, Header, LENGTH_BYTES, MAX_MESSAGES, SequenceNumber, SequenceRange, SessionId};
+
+/// The longest UDP payload over IPv4, in bytes: 65,535 − 20 − 8.
+pub const MAX_DATAGRAM_BYTES: usize = 65_507;
+
+/// The shortest limit of a datagram: a header and one message of 42 bytes. Arbitrary.
+pub const MIN_DATAGRAM_BYTES: usize = 64;
+
+/// The length of the staging buffer: one segmented send, which the kernel limits to 65,535 bytes with its headers.
+const STAGING_BYTES: usize = MAX_DATAGRAM_BYTES;
+
+/// Why there is no space for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimError {
+    /// The message does not fit into a packet of its own.
+    TooLong {
+        /// Its length in bytes.
+        bytes: usize,
+        /// The longest that fits.
+        limit: usize,
+    },
+    /// The staging buffer is full: flush first.
+    Full,
+}
+
+impl fmt::Display for ClaimError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { bytes, limit } => {
+                write!(f, "a message of {bytes} bytes does not fit into a packet, the longest is {limit} (max_datagram)")
+            }
+            Self::Full => f.write_str("the staging buffer is full, flush first"),
+        }
+    }
+}
+
+impl core::error::Error for ClaimError {}
+
+/// The state machine of a publisher: numbering, packing, retaining.
+///
+/// Invariant: `staging[..open_start]` is whole packets, described by `sealed`; behind it lies the packet being filled, a
+/// header's space and `open_count` blocks, up to `used`.
+#[derive(Debug)]
+pub struct Publication<M> {
+    ring: RingWriter<M>,
+    max_datagram: usize,
+    staging: Box<[u8]>,
+    sealed: Vec<Sealed>,
+    open_start: usize,
+    open_count: u16,
+    used: usize,
+    /// The number of the first message of the packet being filled.
+    open_first: SequenceNumber,
+}
+
+/// A packet that waits in the staging buffer.
+#[derive(Clone, Copy, Debug)]
+struct Sealed {
+    end: usize,
+    count: u16,
+}
+
+impl<M: AsRef<[AtomicU64]>> Publication<M> {
+    /// Goes on where `ring` ends, in packets of at most `max_datagram` bytes, `64..=65507`; a limit outside is moved in.
+    ///
+    /// # Panics
+    ///
+    /// When the ring was made for smaller packets, or has ended.
+    #[must_use]
+    pub fn new(ring: RingWriter<M>, max_datagram: usize) -> Self {
+        let max_datagram = max_datagram.clamp(MIN_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES);
+        let max_blocks_bytes = max_datagram - HEADER_BYTES;
+        assert!(max_blocks_bytes <= ring.size().max_blocks_bytes, "the ring is made for smaller packets");
+        Self {
+            max_datagram,
+            // A value other than zero, so that the pages are touched now.
+            staging: vec![1; STAGING_BYTES].into_boxed_slice(),
+            sealed: Vec::with_capacity(STAGING_BYTES / (HEADER_BYTES + LENGTH_BYTES)),
+            open_start: 0,
+            open_count: 0,
+            used: HEADER_BYTES,
+            open_first: ring.next(),
+            ring,
+        }
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.ring.session()
+    }
+
+    /// The ring that retains what was flushed.
+    #[must_use]
+    pub fn ring(&self) -> &RingWriter<M> {
+        &self.ring
+    }
+
+    /// The number that the next committed message will have.
+    #[must_use]
+    pub fn next(&self) -> SequenceNumber {
+        self.open_first + u64::from(self.open_count)
+    }
+
+    /// The longest message, in bytes.
+    #[must_use]
+    pub fn max_message_bytes(&self) -> usize {
+        self.max_datagram - HEADER_BYTES - LENGTH_BYTES
+    }
+
+    /// Hands out `bytes` of zeroed space for the next message.
+    ///
+    /// The space is aligned to nothing. Dropping or forgetting the claim consumes no number.
+    ///
+    /// # Errors
+    ///
+    /// When the message is too long, or when the staging buffer must be flushed first.
+    pub fn claim(&mut self, bytes: usize) -> Result<Claim<'_, M>, ClaimError> {
+        let limit = self.max_message_bytes();
+        if bytes > limit {
+            return Err(ClaimError::TooLong { bytes, limit });
+        }
+        if !self.has_room(bytes) {
+            return Err(ClaimError::Full);
+        }
+        let needed = LENGTH_BYTES + bytes;
+        if self.used + needed - self.open_start > self.max_datagram || self.open_count == MAX_MESSAGES {
+            self.seal();
+        }
+        let start = self.used + LENGTH_BYTES;
+        self.staging[start..start + bytes].fill(0);
+        Ok(Claim { publication: self, bytes })
+    }
+
+    /// Whether a message of so many bytes, no more than the longest, can be claimed without a flush.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        // As if the packet being filled had no room for it: then a new one begins behind it.
+        self.used + HEADER_BYTES + LENGTH_BYTES + bytes <= self.staging.len()
+    }
+
+    /// Whether there is nothing to flush.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.sealed.is_empty() && self.open_count == 0
+    }
+
+    /// Retains everything committed so far and hands it to `send` as packets, in order; then marks it sent.
+    pub fn flush(&mut self, send: impl FnOnce(Packets<'_>)) -> SequenceRange {
+        self.seal();
+        let first = self.ring.next();
+        let mut start = 0;
+        for packet in &self.sealed {
+            let retained = self.ring.retain(packet.count, &self.staging[start + HEADER_BYTES..packet.end]);
+            retained.expect("the packet is within the ring's limits, and only `end` ends the ring");
+            start = packet.end;
+        }
+        if !self.sealed.is_empty() {
+            send(Packets { staging: &self.staging, sealed: &self.sealed, start: 0 });
+        }
+        self.sealed.clear();
+        (self.open_start, self.used) = (0, HEADER_BYTES);
+        let range = SequenceRange::new(first, self.ring.next());
+        self.ring.mark_sent(range.end());
+        range
+    }
+
+    /// Flushes, and marks the session as complete.
+    pub fn end(mut self, send: impl FnOnce(Packets<'_>)) -> SequenceRange {
+        let range = self.flush(send);
+        self.ring.mark_ended();
+        range
+    }
+
+    fn seal(&mut self) {
+        if self.open_count == 0 {
+            return;
+        }
+        let header = Header::new(self.session(), self.open_first, self.open_count).to_bytes();
+        self.staging[self.open_start..self.open_start + HEADER_BYTES].copy_from_slice(&header);
+        self.sealed.push(Sealed { end: self.used, count: self.open_count });
+        self.open_first += u64::from(self.open_count);
+        self.open_count = 0;
+        self.open_start = self.used;
+        self.used += HEADER_BYTES;
+    }
+}
+
+/// Space for one message, exclusively; [`Claim::commit`] makes it one.
+#[derive(Debug)]
+#[must_use = "a claim that is not committed is no message"]
+pub struct Claim<'a, M> {
+    publication: &'a mut Publication<M>,
+    bytes: usize,
+}
+
+impl<M: AsRef<[AtomicU64]>> Claim<'_, M> {
+    /// Makes the space a message and returns its number. It leaves with the next flush.
+    pub fn commit(self) -> SequenceNumber {
+        let publication = self.publication;
+        let number = publication.next();
+        let start = publication.used;
+        let length = (self.bytes as u16).to_be_bytes();
+        publication.staging[start..start + LENGTH_BYTES].copy_from_slice(&length);
+        publication.used += LENGTH_BYTES + self.bytes;
+        publication.open_count += 1;
+        number
+    }
+
+    /// Gives the space back; the same as dropping the claim.
+    pub fn abandon(self) {}
+}
+
+impl<M> Deref for Claim<'_, M> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let start = self.publication.used + LENGTH_BYTES;
+        &self.publication.staging[start..start + self.bytes]
+    }
+}
+
+impl<M> DerefMut for Claim<'_, M> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let start = self.publication.used + LENGTH_BYTES;
+        &mut self.publication.staging[start..start + self.bytes]
+    }
+}
+
+/// The packets of one flush, in order, consecutive in memory.
+#[derive(Clone, Debug)]
+pub struct Packets<'a> {
+    staging: &'a [u8],
+    sealed: &'a [Sealed],
+    start: usize,
+}
+
+impl<'a> Iterator for Packets<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (first, rest) = self.sealed.split_first()?;
+        let packet = &self.staging[self.start..first.end];
+        (self.sealed, self.start) = (rest, first.end);
+        Some(packet)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.sealed.len(), Some(self.sealed.len()))
+    }
+}
+
+impl ExactSizeIterator for Packets<'_> {}

@@ -1,0 +1,348 @@
+//! Where everything stands in the region: sizes, header, index, records, and the search in the index.
+
+use super::sync::{AtomicU64, Ordering};
+use core::fmt;
+use seqcast_protocol::{MAX_MESSAGES, SequenceNumber, SessionId};
+
+/// The most bytes of blocks that one packet can have: 64 KiB, more than fits into a UDP payload.
+pub const MAX_BLOCKS_BYTES: usize = 1 << 16;
+
+/// Read as a number in the byte order of the machine, so that a region of the other byte order is not taken for a ring.
+const MAGIC: u64 = u64::from_le_bytes(*b"seqcast\x01");
+/// Grows with every change of R1, R2 or R3.
+const LAYOUT_VERSION: u64 = 1;
+
+const MAGIC_WORD: usize = 0;
+const VERSION_WORD: usize = 1;
+const SESSION_WORD: usize = 2;
+const DATA_WORDS_WORD: usize = 4;
+const INDEX_ENTRIES_WORD: usize = 5;
+const MAX_BLOCKS_WORD: usize = 6;
+pub(super) const OLDEST_WORD: usize = 8;
+pub(super) const NEXT_WORD: usize = 16;
+pub(super) const PACKETS_WORD: usize = 17;
+pub(super) const SENT_WORD: usize = 24;
+pub(super) const STATE_WORD: usize = 25;
+/// Four lines of 64 bytes (R1).
+const HEADER_WORDS: usize = 32;
+
+const ENTRY_WORDS: usize = 2;
+pub(super) const WORD_BYTES: usize = size_of::<u64>();
+
+pub(super) const LIVE: u64 = 1;
+pub(super) const ENDED: u64 = 2;
+
+/// How large a ring is: what it can hold at most, and how many words of memory that takes.
+///
+/// Invariants, checked when a ring is created or opened: both capacities are powers of two;
+/// `max_blocks_bytes <= MAX_BLOCKS_BYTES`; the largest record and the zero word behind it fit into the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingSize {
+    /// The words of 8 bytes for records, a power of two; a packet takes one and its blocks.
+    pub data_words: usize,
+    /// The most packets that are retained at a time, a power of two.
+    pub index_entries: usize,
+    /// The most bytes of blocks that one packet may have, `0..=MAX_BLOCKS_BYTES`.
+    pub max_blocks_bytes: usize,
+}
+
+impl RingSize {
+    /// Derives a size from the bytes of blocks to retain and the most that one packet may have of them.
+    ///
+    /// The data is `retain_bytes` rounded up to a power of two, but holds at least eight of the largest packets: room is
+    /// made in eighths, so an eighth must hold one of them, and then seven eighths less one packet are always retained.
+    /// The index has one entry per 64 bytes of data: a packet of one 46-byte message takes just that on the way through
+    /// the ring (2 + 46 bytes of blocks, commit word, rounding), and smaller ones are rare enough to let the index decide.
+    #[must_use]
+    pub const fn for_bytes(retain_bytes: usize, max_blocks_bytes: usize) -> Self {
+        let max_blocks_bytes = if max_blocks_bytes < MAX_BLOCKS_BYTES { max_blocks_bytes } else { MAX_BLOCKS_BYTES };
+        let least = 8 * (record_words(max_blocks_bytes) as usize + 1);
+        let wanted = retain_bytes.div_ceil(WORD_BYTES);
+        // At most usize::MAX / 8 + 1, a power of two itself: rounding up cannot overflow.
+        let data_words = if wanted > least { wanted } else { least }.next_power_of_two();
+        Self { data_words, index_entries: data_words / 8, max_blocks_bytes }
+    }
+
+    /// The words of memory that a ring of this size takes, in all.
+    #[must_use]
+    pub const fn words(&self) -> usize {
+        HEADER_WORDS.saturating_add(self.index_entries.saturating_mul(ENTRY_WORDS)).saturating_add(self.data_words)
+    }
+
+    const fn is_valid(&self) -> bool {
+        self.data_words.is_power_of_two()
+            && self.index_entries.is_power_of_two()
+            && self.max_blocks_bytes <= MAX_BLOCKS_BYTES
+            && record_words(self.max_blocks_bytes) < self.data_words as u64
+    }
+
+    pub(super) fn check(&self, words: &[AtomicU64]) -> Result<(), RingError> {
+        if !self.is_valid() {
+            return Err(RingError::Size);
+        }
+        if words.len() < self.words() {
+            return Err(RingError::TooSmall { words: words.len(), needed_words: self.words() });
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn index<'a>(&self, words: &'a [AtomicU64]) -> Index<'a> {
+        Index { words: &words[HEADER_WORDS..][..self.index_entries * ENTRY_WORDS], entries: self.index_entries as u64 }
+    }
+
+    #[inline]
+    pub(super) fn data<'a>(&self, words: &'a [AtomicU64]) -> Data<'a> {
+        Data { words: &words[HEADER_WORDS + self.index_entries * ENTRY_WORDS..][..self.data_words] }
+    }
+}
+
+/// Writes every word of the region; the magic comes last, so that nobody takes half a ring for one.
+pub(super) fn format(words: &[AtomicU64], size: &RingSize, session: SessionId) {
+    for word in words {
+        word.store(0, Ordering::Relaxed);
+    }
+    let mut session_words = [0; 2 * WORD_BYTES];
+    session_words[..session.as_bytes().len()].copy_from_slice(session.as_bytes());
+    for (word, chunk) in words[SESSION_WORD..].iter().zip(session_words.as_chunks().0) {
+        word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
+    }
+    for (word, value) in [
+        (VERSION_WORD, LAYOUT_VERSION),
+        (DATA_WORDS_WORD, size.data_words as u64),
+        (INDEX_ENTRIES_WORD, size.index_entries as u64),
+        (MAX_BLOCKS_WORD, size.max_blocks_bytes as u64),
+        (OLDEST_WORD, 1),
+        (NEXT_WORD, 1),
+        (SENT_WORD, 1),
+        (STATE_WORD, LIVE),
+    ] {
+        words[word].store(value, Ordering::Relaxed);
+    }
+    words[MAGIC_WORD].store(MAGIC, Ordering::Release);
+}
+
+/// Reads what [`format`] wrote and checks it against the memory there is.
+pub(super) fn parse(words: &[AtomicU64]) -> Result<(RingSize, SessionId), RingError> {
+    if words.len() < HEADER_WORDS {
+        return Err(RingError::TooSmall { words: words.len(), needed_words: HEADER_WORDS });
+    }
+    if words[MAGIC_WORD].load(Ordering::Acquire) != MAGIC {
+        return Err(RingError::NotARing);
+    }
+    let version = words[VERSION_WORD].load(Ordering::Relaxed);
+    if version != LAYOUT_VERSION {
+        return Err(RingError::Version { found: version });
+    }
+    let capacity = |word: usize| usize::try_from(words[word].load(Ordering::Relaxed)).map_err(|_| RingError::Size);
+    let size = RingSize {
+        data_words: capacity(DATA_WORDS_WORD)?,
+        index_entries: capacity(INDEX_ENTRIES_WORD)?,
+        max_blocks_bytes: capacity(MAX_BLOCKS_WORD)?,
+    };
+    size.check(words)?;
+    let mut session_words = [0; 2 * WORD_BYTES];
+    for (chunk, word) in session_words.as_chunks_mut().0.iter_mut().zip(&words[SESSION_WORD..]) {
+        *chunk = word.load(Ordering::Relaxed).to_ne_bytes();
+    }
+    let session = *session_words.first_chunk().expect("two words hold ten bytes");
+    Ok((size, SessionId::from_bytes(session)))
+}
+
+/// The words of a record with `blocks_bytes` of blocks, its commit word included.
+#[inline]
+pub(super) const fn record_words(blocks_bytes: usize) -> u64 {
+    1 + blocks_bytes.div_ceil(WORD_BYTES) as u64
+}
+
+/// What a commit word says: a record is complete, and how long it is.
+///
+/// Invariant: `1 <= messages <= MAX_MESSAGES`, so that its word is never zero.
+#[derive(Clone, Copy)]
+pub(super) struct Commit {
+    pub(super) blocks_bytes: usize,
+    pub(super) messages: u16,
+}
+
+impl Commit {
+    #[inline]
+    pub(super) const fn to_word(self) -> u64 {
+        (self.blocks_bytes as u64) << 16 | self.messages as u64
+    }
+
+    /// Takes a word for what it says if a writer could have written it; `None` for zero and for nonsense.
+    #[inline]
+    pub(super) const fn from_word(word: u64, max_blocks_bytes: usize) -> Option<Self> {
+        let (blocks_bytes, messages) = (word >> 16, word as u16);
+        if messages == 0 || messages > MAX_MESSAGES || blocks_bytes > max_blocks_bytes as u64 {
+            return None;
+        }
+        Some(Self { blocks_bytes: blocks_bytes as usize, messages })
+    }
+}
+
+/// The records' words, addressed by position.
+pub(super) struct Data<'a> {
+    words: &'a [AtomicU64],
+}
+
+impl<'a> Data<'a> {
+    #[inline]
+    pub(super) fn word(&self, position: u64) -> &'a AtomicU64 {
+        &self.words[self.offset(position)]
+    }
+
+    /// Stores `bytes` from the word at `position` on, relaxed; pads the last word with zeros.
+    #[inline]
+    pub(super) fn store(&self, position: u64, bytes: &[u8]) {
+        let (until_wrap, after_wrap) = self.split(position);
+        let (head, tail) = bytes.split_at(bytes.len().min(until_wrap.len() * WORD_BYTES));
+        store_words(until_wrap, head);
+        if !tail.is_empty() {
+            store_words(after_wrap, tail);
+        }
+    }
+
+    /// Loads whole words from `position` on into `bytes`, relaxed.
+    #[inline]
+    pub(super) fn load(&self, position: u64, bytes: &mut [[u8; WORD_BYTES]]) {
+        let (until_wrap, after_wrap) = self.split(position);
+        for (chunk, word) in bytes.iter_mut().zip(until_wrap.iter().chain(after_wrap)) {
+            *chunk = word.load(Ordering::Relaxed).to_ne_bytes();
+        }
+    }
+
+    #[inline]
+    fn split(&self, position: u64) -> (&'a [AtomicU64], &'a [AtomicU64]) {
+        let offset = self.offset(position);
+        (&self.words[offset..], &self.words[..offset])
+    }
+
+    /// The capacity is a power of two, so the mask is the remainder.
+    #[inline]
+    fn offset(&self, position: u64) -> usize {
+        position as usize & (self.words.len() - 1)
+    }
+}
+
+#[inline]
+fn store_words(words: &[AtomicU64], bytes: &[u8]) {
+    let (chunks, rest) = bytes.as_chunks::<WORD_BYTES>();
+    for (word, chunk) in words.iter().zip(chunks) {
+        word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
+    }
+    if !rest.is_empty() {
+        let mut last = [0; WORD_BYTES];
+        last[..rest.len()].copy_from_slice(rest);
+        words[chunks.len()].store(u64::from_ne_bytes(last), Ordering::Relaxed);
+    }
+}
+
+/// One packet as the index knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) first: SequenceNumber,
+    pub(super) position: u64,
+}
+
+/// The index, addressed by the packet's number, 0 for the first ever retained.
+pub(super) struct Index<'a> {
+    words: &'a [AtomicU64],
+    entries: u64,
+}
+
+impl Index<'_> {
+    #[inline]
+    pub(super) fn store(&self, packet: u64, entry: Entry) {
+        let offset = self.offset(packet);
+        self.words[offset].store(entry.first, Ordering::Relaxed);
+        self.words[offset + 1].store(entry.position, Ordering::Relaxed);
+    }
+
+    pub(super) fn first(&self, packet: u64) -> SequenceNumber {
+        self.words[self.offset(packet)].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn position(&self, packet: u64) -> u64 {
+        self.words[self.offset(packet) + 1].load(Ordering::Relaxed)
+    }
+
+    /// Searches the packet that holds `number`, backwards from the newest of `packets` (R5): in steps that double, then by
+    /// halves. `None` when its entry was overwritten. What it finds is to be checked against `oldest` (R4).
+    ///
+    /// The caller's duty: `number` is below the `next` of `packets`.
+    pub(super) fn find(&self, number: SequenceNumber, packets: u64) -> Option<(u64, Entry)> {
+        let newest = packets.checked_sub(1)?;
+        let newest_first = self.first(newest);
+        let floor = packets.saturating_sub(self.entries);
+
+        let (mut low, mut low_first, mut high) = (newest, newest_first, packets);
+        let mut step = 1;
+        while low_first > number && low_first <= newest_first {
+            if low == floor {
+                return None;
+            }
+            high = low;
+            low = newest.saturating_sub(step).max(floor);
+            low_first = self.first(low);
+            step *= 2;
+        }
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            let first = self.first(middle);
+            if first <= number || first > newest_first {
+                (low, low_first) = (middle, first);
+            } else {
+                high = middle;
+            }
+        }
+        (low_first <= number).then(|| (low, Entry { first: low_first, position: self.position(low) }))
+    }
+
+    #[inline]
+    fn offset(&self, packet: u64) -> usize {
+        (packet & (self.entries - 1)) as usize * ENTRY_WORDS
+    }
+}
+
+/// Why memory does not hold a ring, or cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingError {
+    /// The size breaks one of the invariants of [`RingSize`].
+    Size,
+    /// The memory is shorter than the ring.
+    TooSmall {
+        /// The words of memory there are.
+        words: usize,
+        /// The words that the ring takes.
+        needed_words: usize,
+    },
+    /// The memory does not begin with the mark of a ring in this machine's byte order.
+    NotARing,
+    /// The ring was written by a version with another layout.
+    Version {
+        /// The layout that it has.
+        found: u64,
+    },
+    /// The session has ended; nothing can be added to it.
+    Ended,
+    /// The marks, the index and the records contradict each other.
+    Damaged,
+}
+
+impl fmt::Display for RingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Size => f.write_str("capacities are not powers of two, or a packet does not fit into the data"),
+            Self::TooSmall { words, needed_words } => {
+                write!(f, "the memory has {words} words, the ring takes {needed_words}")
+            }
+            Self::NotARing => f.write_str("the memory does not hold a retained ring of this machine's byte order"),
+            Self::Version { found } => write!(f, "the ring has layout {found}, this version knows {LAYOUT_VERSION}"),
+            Self::Ended => f.write_str("the session of the ring has ended"),
+            Self::Damaged => f.write_str("the ring is damaged: its marks, index and records contradict each other"),
+        }
+    }
+}
+
+impl core::error::Error for RingError {}

@@ -1,0 +1,140 @@
+//! The receiving end of a line.
+
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::{AsRawFd, RawFd};
+
+use socket2::InterfaceIndexOrAddress;
+
+use crate::address::MulticastAddress;
+use crate::buffer::{Buffer, BufferGrant};
+use crate::interface::Interface;
+use crate::opening::{Opening, received};
+use crate::socket_error::SocketError;
+
+/// A non-blocking socket that hears one multicast group on one interface, and nothing else.
+///
+/// Any number of receivers of one host share a group and port; each gets every datagram.
+#[derive(Debug)]
+pub struct MulticastReceiver {
+    socket: UdpSocket,
+    buffer: BufferGrant,
+}
+
+impl MulticastReceiver {
+    /// Joins `address` on `interface`; the interface that the address may name is the caller's to resolve.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`SocketError`] that names the step which the kernel refused.
+    pub fn open(
+        address: &MulticastAddress,
+        interface: &Interface,
+        receive_buffer_bytes: Option<usize>,
+    ) -> Result<Self, SocketError> {
+        let opening = Opening::new(&format_args!("{} on {interface}", address.socket_address()))?;
+        opening.step("set SO_REUSEADDR", |socket| socket.set_reuse_address(true))?;
+        // Off, so that a group which another socket joined on another interface is not heard here.
+        opening.confirm("set IP_MULTICAST_ALL", |socket| {
+            socket.set_multicast_all_v4(false)?;
+            Ok((false, socket.multicast_all_v4()?))
+        })?;
+        // Before joining, so that the first datagrams find it.
+        let buffer = opening.grant(Buffer::Receive, receive_buffer_bytes)?;
+        opening.bind(address.socket_address())?;
+        let index = InterfaceIndexOrAddress::Index(interface.index);
+        opening.step("join the group", |socket| socket.join_multicast_v4_n(&address.group(), &index))?;
+        Ok(Self { socket: opening.socket.into(), buffer })
+    }
+
+    /// Takes the next datagram into `buffer` and returns its length, or `None` when there is none.
+    ///
+    /// A datagram longer than `buffer` would be cut without notice, so the caller passes
+    /// [`DATAGRAM_BUFFER_BYTES`](crate::DATAGRAM_BUFFER_BYTES), which none exceeds.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error, such as `ENETDOWN` when the interface went down.
+    #[inline]
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        received(|| self.socket.recv(buffer))
+    }
+
+    /// The receive buffer that was granted.
+    #[must_use]
+    pub const fn buffer(&self) -> BufferGrant {
+        self.buffer
+    }
+}
+
+impl AsRawFd for MulticastReceiver {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MulticastSender;
+    use crate::testing::{drained, group, loopback, next_datagram};
+
+    #[test]
+    fn two_receivers_of_one_group_both_get_everything() {
+        let address = group(21);
+        let receivers = [(); 2].map(|()| MulticastReceiver::open(&address, &loopback(), Some(1 << 20)).unwrap());
+        let sender = MulticastSender::open(&address, &loopback(), 1, None).unwrap();
+        let sent: Vec<Vec<u8>> = (0..100u8).map(|number| vec![number; usize::from(number)]).collect();
+        for datagram in &sent {
+            sender.send(datagram).unwrap();
+        }
+        for receiver in &receivers {
+            let heard: Vec<_> = sent.iter().filter_map(|_| next_datagram(receiver)).collect();
+            assert_eq!(heard, sent);
+            assert!(drained(receiver));
+        }
+    }
+
+    #[test]
+    fn receiver_of_another_group_on_the_same_port_hears_nothing() {
+        let address = group(22);
+        let other = MulticastAddress::new("239.255.77.23".parse().unwrap(), address.port(), None).unwrap();
+        let receiver = MulticastReceiver::open(&address, &loopback(), None).unwrap();
+        let stranger = MulticastReceiver::open(&other, &loopback(), None).unwrap();
+        let sender = MulticastSender::open(&address, &loopback(), 1, None).unwrap();
+        sender.send(b"tick").unwrap();
+        assert_eq!(next_datagram(&receiver).unwrap(), b"tick");
+        assert!(drained(&stranger));
+    }
+
+    #[test]
+    fn unicast_to_the_port_is_not_heard() {
+        let address = group(24);
+        let receiver = MulticastReceiver::open(&address, &loopback(), None).unwrap();
+        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        stranger.send_to(b"tick", ("127.0.0.1", address.port())).unwrap();
+        assert!(drained(&receiver));
+    }
+
+    #[test]
+    fn receiver_that_joined_nowhere_near_hears_nothing_though_a_neighbour_joined() {
+        let address = group(25);
+        let neighbour = MulticastReceiver::open(&address, &loopback(), None).unwrap();
+        let sender = MulticastSender::open(&address, &loopback(), 1, None).unwrap();
+        let opening = Opening::new(&address).unwrap();
+        opening.socket.set_reuse_address(true).unwrap();
+        opening.socket.set_multicast_all_v4(false).unwrap();
+        opening.bind(address.socket_address()).unwrap();
+        let bystander =
+            MulticastReceiver { buffer: opening.grant(Buffer::Receive, None).unwrap(), socket: opening.socket.into() };
+        sender.send(b"tick").unwrap();
+        assert_eq!(next_datagram(&neighbour).unwrap(), b"tick");
+        assert!(drained(&bystander));
+    }
+
+    #[test]
+    fn empty_queue_is_none() {
+        let receiver = MulticastReceiver::open(&group(26), &loopback(), None).unwrap();
+        assert_eq!(receiver.recv(&mut [0; 16]).unwrap(), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! System calls that neither the standard library nor `socket2` offers, each behind a safe function.
+
+use std::io;
+use std::mem::size_of_val;
+use std::net::Ipv4Addr;
+use std::os::fd::RawFd;
+use std::ptr;
+
+use libc::{c_int, c_void, pollfd, socklen_t, timespec};
+use seqcast_recovery::Nanos;
+
+/// `SO_MEMINFO` of the generic socket numbering (include/uapi/asm-generic/socket.h), which `libc` does not name.
+const SO_MEMINFO: c_int = 55;
+
+/// Words that `SO_MEMINFO` fills: `SK_MEMINFO_VARS` of include/uapi/linux/sock_diag.h.
+const MEMINFO_WORDS: usize = 9;
+
+fn check(result: c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+pub(crate) fn monotonic_now() -> Nanos {
+    let mut time = timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a live, writable timespec for the length of the call.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    debug_assert_eq!(result, 0, "CLOCK_MONOTONIC exists on every Linux");
+    #[expect(clippy::cast_sign_loss, reason = "the monotonic clock counts from the machine's start")]
+    Nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+fn set_bytes<T>(fd: RawFd, level: c_int, option: c_int, value: &T) -> io::Result<()> {
+    #[expect(clippy::cast_possible_truncation, reason = "the values are of 4 and 12 bytes")]
+    let length = size_of_val(value) as socklen_t;
+    // SAFETY: the pointer and the length are those of `value`, which outlives the call; the kernel only reads it.
+    check(unsafe { libc::setsockopt(fd, level, option, ptr::from_ref(value).cast::<c_void>(), length) })
+}
+
+/// Fills `value` and returns how many of its bytes the kernel wrote.
+fn read_bytes<const N: usize>(fd: RawFd, level: c_int, option: c_int, value: &mut [u32; N]) -> io::Result<usize> {
+    #[expect(clippy::cast_possible_truncation, reason = "the values are of 4 and 36 bytes")]
+    let mut length = size_of_val(value) as socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes, the size of `value`, and any bytes make a valid u32.
+    check(unsafe { libc::getsockopt(fd, level, option, value.as_mut_ptr().cast::<c_void>(), &raw mut length) })?;
+    Ok(length as usize)
+}
+
+pub(crate) fn set_option(fd: RawFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
+    set_bytes(fd, level, option, &value)
+}
+
+pub(crate) fn option(fd: RawFd, level: c_int, option: c_int) -> io::Result<c_int> {
+    let mut value = [0u32];
+    read_bytes(fd, level, option, &mut value)?;
+    Ok(value[0].cast_signed())
+}
+
+/// Sets `IP_MULTICAST_IF` by index and address; the index decides, the address becomes the default source.
+pub(crate) fn set_multicast_interface(fd: RawFd, index: u32, address: Ipv4Addr) -> io::Result<()> {
+    let request = libc::ip_mreqn {
+        imr_multiaddr: libc::in_addr { s_addr: 0 },
+        imr_address: libc::in_addr { s_addr: u32::from(address).to_be() },
+        imr_ifindex: index.cast_signed(),
+    };
+    set_bytes(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
+}
+
+/// Reads `SK_MEMINFO_DROPS`; `None` from a kernel that has no such word.
+pub(crate) fn drop_count(fd: RawFd) -> io::Result<Option<u32>> {
+    let mut words = [0u32; MEMINFO_WORDS];
+    let written = read_bytes(fd, libc::SOL_SOCKET, SO_MEMINFO, &mut words)?;
+    Ok((written >= size_of_val(&words)).then_some(words[libc::SK_MEMINFO_DROPS as usize]))
+}
+
+/// Waits for `set`; returns how many of its entries have something to say, 0 after the timeout.
+pub(crate) fn poll(set: &mut [pollfd], timeout: Option<Nanos>) -> io::Result<usize> {
+    let timeout = timeout.map(|Nanos(nanos)| timespec {
+        tv_sec: libc::time_t::try_from(nanos / 1_000_000_000).unwrap_or(libc::time_t::MAX),
+        tv_nsec: (nanos % 1_000_000_000) as libc::c_long,
+    });
+    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: pointer and count are those of `set`; `timeout` is null or points to a timespec that outlives the call;
+    // a null signal mask leaves the mask alone.
+    let ready = unsafe { libc::ppoll(set.as_mut_ptr(), set.len() as libc::nfds_t, timeout, ptr::null()) };
+    usize::try_from(ready).map_err(|_| io::Error::last_os_error())
+}
