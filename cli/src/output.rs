@@ -1,1 +1,288 @@
-//! x
+//! Messages to a file or to standard output, as a subscriber delivers them.
+//!
+//! | format | a message becomes |
+//! |---|---|
+//! | [`OutputFormat::Blocks`] | its length, 2 bytes, big-endian, and its bytes: what `blocks` input takes |
+//! | [`OutputFormat::Lines`] | its bytes and `\n`; a message with a `\n` in it is an error |
+//! | [`OutputFormat::Json`] | `{"sequence":N,"session":"S","text":"…"}` and `\n`; instead of `text`, `hex` with lower-case digits where the bytes are not UTF-8 |
+//! | [`OutputFormat::None`] | nothing |
+
+use seqcast_protocol::MAX_MESSAGE_BYTES;
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::str::{self, FromStr};
+use std::{error, fmt};
+
+/// How much is handed to the operating system at once; arbitrary, the capacity of a pipe on Linux.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// How messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// Each message behind its length, 2 bytes, big-endian.
+    Blocks,
+    /// Each message on a line of its own.
+    Lines,
+    /// Each message as a JSON object on a line of its own.
+    Json,
+    /// Messages are not written.
+    None,
+}
+
+impl fmt::Display for OutputFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Blocks => "blocks",
+            Self::Lines => "lines",
+            Self::Json => "json",
+            Self::None => "none",
+        })
+    }
+}
+
+impl FromStr for OutputFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Blocks, Self::Lines, Self::Json, Self::None]
+            .into_iter()
+            .find(|format| format.to_string() == text)
+            .ok_or_else(|| format!("'{text}' is not an output format: blocks, lines, json or none"))
+    }
+}
+
+/// Writes messages through a buffer; what is not flushed may not have arrived.
+pub struct Output {
+    writer: BufWriter<Box<dyn Write + Send>>,
+    format: OutputFormat,
+}
+
+impl Output {
+    /// Creates the file at `path`, or takes standard output for `-`. With [`OutputFormat::None`] nothing is created.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be created.
+    pub fn open(path: impl AsRef<Path>, format: OutputFormat) -> io::Result<Self> {
+        let path = path.as_ref();
+        let writer: Box<dyn Write + Send> = if format == OutputFormat::None {
+            Box::new(io::sink())
+        } else if path.as_os_str() == "-" {
+            // Past the standard library's own buffer, which looks for the ends of lines.
+            Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+        } else {
+            Box::new(File::create(path)?)
+        };
+        Ok(Self::new(writer, format))
+    }
+
+    /// Writes to `writer`.
+    #[must_use]
+    pub fn new(writer: Box<dyn Write + Send>, format: OutputFormat) -> Self {
+        Self { writer: BufWriter::with_capacity(BUFFER_BYTES, writer), format }
+    }
+
+    /// The format it writes.
+    #[must_use]
+    pub const fn format(&self) -> OutputFormat {
+        self.format
+    }
+
+    /// Writes message `number` of `session`.
+    ///
+    /// # Errors
+    ///
+    /// When the writer refuses, or the message cannot be said in this format: nothing of it is written then.
+    pub fn message(&mut self, session: &str, number: u64, payload: &[u8]) -> Result<(), OutputError> {
+        match self.format {
+            OutputFormat::Blocks => {
+                let length = u16::try_from(payload.len()).map_err(|_| OutputError::TooLong { number })?;
+                self.writer.write_all(&length.to_be_bytes())?;
+                self.writer.write_all(payload)?;
+            }
+            OutputFormat::Lines => {
+                if payload.contains(&b'\n') {
+                    return Err(OutputError::NewlineInMessage { number });
+                }
+                self.writer.write_all(payload)?;
+                self.writer.write_all(b"\n")?;
+            }
+            OutputFormat::Json => self.json(session, number, payload)?,
+            OutputFormat::None => {}
+        }
+        Ok(())
+    }
+
+    /// Hands everything written so far to the operating system.
+    ///
+    /// # Errors
+    ///
+    /// When the writer refuses.
+    pub fn flush(&mut self) -> Result<(), OutputError> {
+        Ok(self.writer.flush()?)
+    }
+
+    fn json(&mut self, session: &str, number: u64, payload: &[u8]) -> io::Result<()> {
+        let writer = &mut self.writer;
+        write!(writer, "{{\"sequence\":{number},\"session\":")?;
+        serde_json::to_writer(&mut *writer, session)?;
+        if let Ok(text) = str::from_utf8(payload) {
+            writer.write_all(b",\"text\":")?;
+            serde_json::to_writer(&mut *writer, text)?;
+        } else {
+            writer.write_all(b",\"hex\":\"")?;
+            for &byte in payload {
+                let digits = b"0123456789abcdef";
+                writer.write_all(&[digits[usize::from(byte >> 4)], digits[usize::from(byte & 0xF)]])?;
+            }
+            writer.write_all(b"\"")?;
+        }
+        writer.write_all(b"}\n")
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output").field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
+/// Why a message was not written.
+#[derive(Debug)]
+pub enum OutputError {
+    /// A line cannot hold the message.
+    NewlineInMessage {
+        /// The message's number.
+        number: u64,
+    },
+    /// A block cannot hold the message.
+    TooLong {
+        /// The message's number.
+        number: u64,
+    },
+    /// The operating system refuses.
+    Write(io::Error),
+}
+
+impl OutputError {
+    /// Whether the reader has gone away, as `head` does: a reason to end, not to complain.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Write(error) if error.kind() == ErrorKind::BrokenPipe)
+    }
+}
+
+impl From<io::Error> for OutputError {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
+    }
+}
+
+impl fmt::Display for OutputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NewlineInMessage { number } => {
+                write!(f, "message {number} has a newline in it, which a line cannot hold; use --format blocks")
+            }
+            Self::TooLong { number } => {
+                write!(f, "message {number} is longer than the {MAX_MESSAGE_BYTES} bytes of a block")
+            }
+            Self::Write(error) => write!(f, "cannot be written: {error}"),
+        }
+    }
+}
+
+impl error::Error for OutputError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Write(error) => Some(error),
+            Self::NewlineInMessage { .. } | Self::TooLong { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(format: OutputFormat, messages: &[&[u8]]) -> Result<Vec<u8>, OutputError> {
+        let shared = Shared::default();
+        let mut output = Output::new(Box::new(shared.clone()), format);
+        for (number, message) in (1..).zip(messages) {
+            output.message("S\"1", number, message)?;
+        }
+        output.flush()?;
+        Ok(shared.0.lock().unwrap().clone())
+    }
+
+    #[test]
+    fn blocks_carry_their_length_and_empty_messages() {
+        assert_eq!(written(OutputFormat::Blocks, &[b"ab", b""]).unwrap(), b"\0\x02ab\0\0");
+        assert!(matches!(written(OutputFormat::Blocks, &[&[0; 65_536]]), Err(OutputError::TooLong { number: 1 })));
+    }
+
+    #[test]
+    fn a_newline_inside_a_message_is_an_error_that_suggests_blocks() {
+        assert_eq!(written(OutputFormat::Lines, &[b"ab\r", b""]).unwrap(), b"ab\r\n\n");
+        let error = written(OutputFormat::Lines, &[b"ok", b"a\nb"]).unwrap_err();
+        assert!(matches!(error, OutputError::NewlineInMessage { number: 2 }));
+        assert!(error.to_string().contains("--format blocks"));
+        assert!(!error.is_broken_pipe());
+    }
+
+    #[test]
+    fn json_says_text_where_it_can_and_hex_where_it_must() {
+        let json = written(OutputFormat::Json, &["é\n\"".as_bytes(), b"\xFF\x0A"]).unwrap();
+        assert_eq!(
+            String::from_utf8(json).unwrap(),
+            concat!(
+                r#"{"sequence":1,"session":"S\"1","text":"é\n\""}"#,
+                "\n",
+                r#"{"sequence":2,"session":"S\"1","hex":"ff0a"}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn no_output_writes_nothing() {
+        assert_eq!(written(OutputFormat::None, &[b"ab"]).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_away_is_told_apart() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        for format in [OutputFormat::Blocks, OutputFormat::Lines, OutputFormat::Json] {
+            let mut output = Output::new(Box::new(writer.try_clone().unwrap()), format);
+            let result = output.message("S", 1, b"message").and_then(|()| output.flush());
+            assert!(result.unwrap_err().is_broken_pipe());
+        }
+        let mut output = Output::new(Box::new(writer), OutputFormat::Json);
+        let error = output.message("S", 1, &"long ".repeat(20_000).into_bytes()).unwrap_err();
+        assert!(error.is_broken_pipe(), "serde_json keeps the kind of an error: {error:?}");
+    }
+
+    #[test]
+    fn formats_are_named_as_they_are_parsed() {
+        for name in ["blocks", "lines", "json", "none"] {
+            assert_eq!(name.parse::<OutputFormat>().unwrap().to_string(), name);
+        }
+        assert!("pcap".parse::<OutputFormat>().is_err());
+    }
+}

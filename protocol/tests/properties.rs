@@ -2,6 +2,7 @@
 //! validator, written from the table in the crate's documentation, accepts it.
 
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use seqcast_protocol::{
     Blocks, Header, Packet, PacketError, PacketKind, PacketWriter, Request, RequestError, SequenceRange, SessionId,
 };
@@ -55,12 +56,7 @@ fn packet(bytes: &[u8]) -> Result<Naive, PacketError> {
     assert_eq!(blocks.by_ref().count(), messages.len());
     assert_eq!(blocks.rest(), []);
     let _ = (packet.session().to_string(), format!("{packet:?}"));
-    Ok(Naive {
-        session: *packet.session().as_bytes(),
-        sequence: packet.sequence(),
-        kind: packet.kind(),
-        messages,
-    })
+    Ok(Naive { session: *packet.session().as_bytes(), sequence: packet.sequence(), kind: packet.kind(), messages })
 }
 
 /// Whatever the bytes are, both readers agree about them.
@@ -115,6 +111,11 @@ fn write(session: [u8; 10], first: u64, messages: &[Vec<u8>]) -> Vec<u8> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn what_is_written_is_read_back(
         session in any::<[u8; 10]>(),
@@ -169,7 +170,7 @@ proptest! {
     fn arbitrary_headers_are_read_as_the_naive_validator_reads_them(
         session in any::<[u8; 10]>(),
         sequence in sequence(),
-        count in prop_oneof![0..4u16, 0xFFFD..=0xFFFF, any::<u16>()],
+        count in prop_oneof![0..4u16, 0xFFFD..=0xFFFFu16, any::<u16>()],
         blocks in prop::collection::vec(0..3u8, 0..12),
     ) {
         let header = Header::new(SessionId::from_bytes(session), sequence, count).to_bytes();

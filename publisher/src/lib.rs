@@ -1,1 +1,40 @@
-//! Placeholder.
+//! Publishes one session of numbered messages over UDP multicast, and answers requests for what a subscriber missed.
+//!
+//! ```no_run
+//! use seqcast_publisher::{Line, Publisher};
+//!
+//! let mut publisher = Publisher::builder("EQ20261121".parse()?)
+//!     .line(Line::A, "239.255.77.1:30001@127.0.0.1".parse()?)
+//!     .requests("127.0.0.1:30100".parse()?)
+//!     .retain_bytes(256 << 20)
+//!     .open()?;
+//! let mut claim = publisher.claim(5)?; // zeroed space in the packet being filled
+//! claim.copy_from_slice(b"hello");
+//! claim.commit(); // numbered
+//! publisher.flush()?; // retained, then on every line
+//! publisher.close()?; // announced, then answered until nobody asks any more
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! * The publishing thread never waits: not for a subscriber, not for a full socket, not for a request. What the kernel
+//!   refuses is retained and counted ([`Flushed`]), and subscribers ask for it.
+//! * Requests, heartbeats and the end of session are a [`Retransmitter`]'s work, by default on a thread of its own that
+//!   sleeps between its duty cycles.
+//! * A message is part of the session once flushed. A publisher that is dropped falls silent, as one that crashed.
+//! * Nothing leaves on an interface other than loopback unless a line, the builder or the request address names it.
+
+mod builder;
+mod error;
+mod line;
+mod memory;
+mod publisher;
+mod retransmitter;
+
+pub use builder::PublisherBuilder;
+pub use error::{OpenError, PublishError};
+pub use line::LineDestination;
+pub use memory::RingMemory;
+pub use publisher::{Claim, Flushed, Publisher, PublisherCounters};
+pub use retransmitter::{Retransmitter, RetransmitterCounters};
+pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
+pub use seqcast_recovery::{ClaimError, Line, Refusal, ResponderCounters};

@@ -1,7 +1,8 @@
 //! The settings of a subscription.
 
 use crate::{Nanos, RequestConfig};
-use seqcast_protocol::{SequenceNumber, SessionId};
+use core::str::FromStr;
+use seqcast_protocol::{SequenceNumber, SessionId, SessionIdError};
 
 /// Where a subscription begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,21 @@ pub enum SessionChoice {
     Any,
     /// This one; all others are counted.
     Only(SessionId),
+}
+
+impl From<SessionId> for SessionChoice {
+    fn from(session: SessionId) -> Self {
+        Self::Only(session)
+    }
+}
+
+/// `any`, or the name of one.
+impl FromStr for SessionChoice {
+    type Err = SessionIdError;
+
+    fn from_str(text: &str) -> Result<Self, SessionIdError> {
+        if text.eq_ignore_ascii_case("any") { Ok(Self::Any) } else { text.parse().map(Self::Only) }
+    }
 }
 
 /// What to do about a gap.

@@ -77,11 +77,7 @@ impl Heartbeat {
         }
         self.due = now + self.interval;
         self.interval = (self.interval + self.interval).min(self.config.ceiling);
-        Some(if ended {
-            Header::end_of_session(self.session, sent)
-        } else {
-            Header::heartbeat(self.session, sent)
-        })
+        Some(if ended { Header::end_of_session(self.session, sent) } else { Header::heartbeat(self.session, sent) })
     }
 
     /// When the next one leaves if nothing is sent before.

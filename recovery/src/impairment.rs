@@ -688,6 +688,16 @@ mod tests {
     }
 
     #[test]
+    fn the_first_datagram_is_as_likely_lost_as_any_other() {
+        let is_lost = |seed| {
+            let config = ImpairmentConfig { seed, ..config("loss=10%,burst=100") };
+            Impairment::new(&config, 0).push(Nanos::ZERO, b"first") == Verdict::Dropped
+        };
+        let lost = (0..10_000).filter(|&seed| is_lost(seed)).count();
+        assert!((900..1_100).contains(&lost), "{lost} of 10000");
+    }
+
+    #[test]
     fn everything_and_nothing_can_be_lost() {
         let mut path = Impairment::new(&config("loss=100%,burst=3"), 0);
         assert_eq!(run(&mut path, 1_000, Nanos(1)), []);
@@ -783,6 +793,20 @@ mod tests {
         assert_eq!(path.pop(Nanos(1_000_005)), Some(&b"last"[..]));
         assert_eq!(path.pop(Nanos::MAX), None);
         assert_eq!(path.next_due(), None);
+    }
+
+    #[test]
+    fn a_reordered_datagram_is_at_most_a_millisecond_later_than_its_delay() {
+        let times = |text: &str| {
+            let mut delivered = run(&mut Impairment::new(&config(text), 0), 10_000, Nanos::from_micros(20));
+            delivered.sort_by_key(|&(_, number)| number);
+            delivered.into_iter().map(|(at, _)| at)
+        };
+        let later = times("delay=0s..9ms,reorder=50%").zip(times("delay=0s..9ms")).map(|(at, before)| {
+            assert!(at >= before);
+            at - before
+        });
+        assert_eq!(later.max(), Some(Nanos::from_millis(1)));
     }
 
     #[test]

@@ -37,7 +37,10 @@ impl fmt::Display for ClaimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong { bytes, limit } => {
-                write!(f, "a message of {bytes} bytes does not fit into a packet, the longest is {limit} (max_datagram)")
+                write!(
+                    f,
+                    "a message of {bytes} bytes does not fit into a packet, the longest is {limit} (max_datagram)"
+                )
             }
             Self::Full => f.write_str("the staging buffer is full, flush first"),
         }

@@ -81,9 +81,14 @@ impl Reports {
     }
 
     /// One past the highest number that is worth asking for: what lies beyond is given up, or still waits for another line.
-    pub(crate) fn askable_end(&self, now: Nanos, delay: Nanos) -> SequenceNumber {
-        let may_ask =
-            |report: &Report| report.given_up.is_none() && (!report.is_gap() || now >= report.opened_at + delay);
+    /// `waits` says whether the gap policy waits for gaps to be filled.
+    pub(crate) fn askable_end(&self, now: Nanos, delay: Nanos, waits: bool) -> SequenceNumber {
+        let is_due = |report: &Report| match report.origin {
+            GapOrigin::LateJoin => true,
+            GapOrigin::Deferred => now >= report.opened_at + delay,
+            GapOrigin::Unknown | GapOrigin::KernelDrop(_) => waits && now >= report.opened_at + delay,
+        };
+        let may_ask = |report: &Report| report.given_up.is_none() && is_due(report);
         self.iter().find(|report| !may_ask(report)).map_or(SequenceNumber::MAX, |report| report.range.start())
     }
 
@@ -98,12 +103,7 @@ impl Reports {
     }
 
     /// Notes that numbers of `range` have arrived; `is_missing` says whether any of a range still is.
-    pub(crate) fn note_filled(
-        &mut self,
-        range: SequenceRange,
-        now: Nanos,
-        is_missing: impl Fn(SequenceRange) -> bool,
-    ) {
+    pub(crate) fn note_filled(&mut self, range: SequenceRange, now: Nanos, is_missing: impl Fn(SequenceRange) -> bool) {
         let first = self.reports.partition_point(|report| report.range.end() <= range.start());
         for report in self.reports.range_mut(first..) {
             if report.range.start() >= range.end() {

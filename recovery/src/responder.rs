@@ -66,7 +66,12 @@ impl<M: AsRef<[AtomicU64]>> Responder<M> {
     #[must_use]
     pub fn new(ring: RingReader<M>, max_datagram: usize, answers_foreign: bool) -> Self {
         let bytes = max_datagram.clamp(crate::MIN_DATAGRAM_BYTES, crate::MAX_DATAGRAM_BYTES);
-        Self { ring, answers_foreign, packet: vec![1; bytes].into_boxed_slice(), counters: ResponderCounters::default() }
+        Self {
+            ring,
+            answers_foreign,
+            packet: vec![1; bytes].into_boxed_slice(),
+            counters: ResponderCounters::default(),
+        }
     }
 
     /// The ring that it answers from.

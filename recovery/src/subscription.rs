@@ -182,11 +182,7 @@ impl Subscription {
     }
 
     /// Delivers the rest of a datagram whose delivery was interrupted.
-    pub fn resume(
-        &mut self,
-        datagram: &[u8],
-        sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    pub fn resume(&mut self, datagram: &[u8], sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
         match Packet::parse(datagram) {
             Ok(packet) if self.is_started && !self.is_stopped && self.session == Some(packet.session()) => {
                 self.deliver_packet(&packet, sink)
@@ -263,7 +259,8 @@ impl Subscription {
             return self.ask_unheard(now);
         }
         let window_end = self.expected.saturating_add(self.window.message_capacity());
-        let end = self.reports.askable_end(now, self.config.request.delay).min(window_end);
+        let waits = matches!(self.config.gap_policy, GapPolicy::Wait { .. });
+        let end = self.reports.askable_end(now, self.config.request.delay, waits).min(window_end);
         let ask = self.requester.poll(now, &self.gaps, end, self.packing.messages_per_packet())?;
         self.counters.requests += 1;
         self.counters.retries += u64::from(ask.is_retry);
@@ -590,6 +587,9 @@ impl Subscription {
     fn raise_gaps(&mut self, now: Nanos, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
         let (delay, policy) = (self.config.request.delay, self.config.gap_policy);
         for report in self.reports.iter_mut() {
+            if report.raised && policy == GapPolicy::Stop {
+                break;
+            }
             if report.raised || !report.is_gap() || now < report.opened_at + delay {
                 continue;
             }
@@ -602,6 +602,9 @@ impl Subscription {
                 report.given_up = Some(LossCause::Skipped);
             }
             sink(Event::Gap(Gap { range: report.range, origin: report.origin }))?;
+            if policy == GapPolicy::Stop {
+                break;
+            }
         }
         Continue(())
     }
@@ -646,7 +649,12 @@ impl Subscription {
 }
 
 /// Copies the messages `piece` of the packet into the window.
-fn store_piece(window: &mut ReorderWindow, expected: SequenceNumber, packet: &Packet<'_>, piece: SequenceRange) -> bool {
+fn store_piece(
+    window: &mut ReorderWindow,
+    expected: SequenceNumber,
+    packet: &Packet<'_>,
+    piece: SequenceRange,
+) -> bool {
     let mut blocks = packet.messages();
     let all = blocks.rest();
     let skipped = (piece.start() - packet.sequence()) as usize;

@@ -145,11 +145,7 @@ impl ReorderWindow {
         };
         // `head == tail` never means full: room below the tail is only used up to one byte less.
         if self.head > tail {
-            if bytes <= self.arena.len() - self.head {
-                Some(self.head)
-            } else {
-                (bytes < tail).then_some(0)
-            }
+            if bytes <= self.arena.len() - self.head { Some(self.head) } else { (bytes < tail).then_some(0) }
         } else {
             (bytes < tail - self.head).then_some(self.head)
         }

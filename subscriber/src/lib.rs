@@ -1,1 +1,54 @@
-//! Placeholder.
+//! Receives one session of numbered messages over UDP multicast: each delivered once, in order, as it was published, or
+//! reported lost once, with its cause.
+//!
+//! ```no_run
+//! use seqcast_subscriber::{Event, Idle, IdleStrategy, Line, Start, Subscriber};
+//!
+//! let mut subscriber = Subscriber::builder("EQ20261121".parse()?)
+//!     .line(Line::A, "239.255.77.1:30001@127.0.0.1".parse()?)
+//!     .recover_from("127.0.0.1:30100".parse()?)
+//!     .start(Start::Oldest)
+//!     .open()?;
+//! let mut idle = Idle::new(IdleStrategy::Spin);
+//! let mut open = true;
+//! while open {
+//!     let work = subscriber.poll(
+//!         |event| match event {
+//!             Event::Message(message) => println!("{}: {} bytes", message.number, message.payload.len()),
+//!             Event::Gap(_) | Event::Recovered(_) => {} // stale, fresh again
+//!             Event::Lost(loss) => eprintln!("{} lost: {:?}", loss.range, loss.cause),
+//!             Event::NewSession(_) => {}
+//!             Event::EndOfSession(_) => open = false,
+//!             Event::Status(status) => eprintln!("{status:?}"),
+//!         },
+//!         64,
+//!     );
+//!     idle.idle(work);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! * [`Subscriber::poll`] is one duty cycle on the caller's thread. Malformed and foreign datagrams are counted
+//!   ([`SubscriberCounters`]), never errors.
+//! * A subscriber that is too slow is overwritten, and told so exactly; it never slows the publisher or its neighbours.
+//! * To wait instead of spinning, use [`Idle::idle_until_readable`] with [`Subscriber::fds`] and
+//!   [`Subscriber::timeout`], or register the subscriber with mio.
+//! * Nothing leaves on an interface other than loopback unless a line or the builder names it.
+
+mod builder;
+mod error;
+mod event_loop;
+mod line;
+mod path;
+mod subscriber;
+
+pub use builder::SubscriberBuilder;
+pub use error::OpenError;
+pub use line::LineSource;
+pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
+pub use seqcast_recovery::{
+    Counters, EndOfSession, Event, Gap, GapOrigin, GapPolicy, ImpairmentConfig, ImpairmentCounters, Line, LineCounters,
+    Loss, LossCause, Message, NewSession, PreviousSession, Recovered, RequestConfig, SessionChoice, Start, Status,
+};
+pub use seqcast_transport::{Idle, IdleStrategy, PinError, pin_to_core};
+pub use subscriber::{Subscriber, SubscriberCounters};

@@ -2,9 +2,11 @@
 
 use std::ffi::{CStr, CString, c_int};
 use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::ptr;
+
+use socket2::{Domain, Socket, Type};
 
 /// One line of the kernel's list: an interface has one without an address, and one more for each IPv4 address.
 #[derive(Clone, Debug)]
@@ -95,7 +97,7 @@ pub(crate) fn index(device: &str) -> io::Result<u32> {
 
 /// The largest IP packet that a device carries, in bytes.
 pub(crate) fn mtu(device: &str) -> io::Result<u32> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     // SAFETY: all zeros is a valid ifreq: an empty name and an integer of 0.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // One byte less than the field has, so that the name ends in NUL.

@@ -11,10 +11,12 @@ use seqcast_recovery::Nanos;
 
 use crate::wait::wait_readable;
 
-/// Idle duty cycles that only spin before a backing-off thread yields; arbitrary, some microseconds.
+/// Idle duty cycles that only spin before a backing-off thread yields; arbitrary, about 10 µs and the
+/// duty cycles themselves.
 const SPIN_COUNT: u32 = 100;
 
-/// Idle duty cycles that yield before a backing-off thread sleeps; arbitrary, some tens of microseconds.
+/// Idle duty cycles that yield before a backing-off thread sleeps; arbitrary, some tens of microseconds
+/// where no other thread is ready.
 const YIELD_COUNT: u32 = 50;
 
 /// The first sleep. The kernel adds its timer slack, 50 µs unless the thread set another.

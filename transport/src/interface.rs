@@ -86,7 +86,7 @@ impl fmt::Display for InterfaceError {
                     "interface {name} is without multicast; switch it on: `ip link set dev {name} multicast on`"
                 )
             }
-            Self::Unreadable(_) => out.write_str("cannot read the list of interfaces"),
+            Self::Unreadable(_) => out.write_str("the kernel would not describe its interfaces"),
         }
     }
 }

@@ -9,6 +9,7 @@
 mod address;
 mod buffer;
 mod clock;
+mod connected;
 mod drops;
 #[expect(unsafe_code, reason = "getifaddrs hands out raw pointers")]
 mod enumeration;
@@ -27,6 +28,7 @@ mod wait;
 pub use address::{MulticastAddress, MulticastAddressError};
 pub use buffer::BufferGrant;
 pub use clock::Clock;
+pub use connected::ConnectedSocket;
 pub use drops::kernel_drops;
 pub use idle::{Idle, IdleStrategy, UnknownIdleStrategy};
 pub use interface::{Interface, InterfaceError};
@@ -34,7 +36,7 @@ pub use pin::{PinError, pin_to_core};
 pub use receiver::MulticastReceiver;
 pub use sender::MulticastSender;
 pub use socket_error::SocketError;
-pub use unicast::{UnicastSocket, is_loopback};
+pub use unicast::UnicastSocket;
 pub use wait::{WAIT_LIMIT, wait_readable};
 
 /// Bytes of a receive buffer that no datagram can overflow: an IPv4 UDP payload is at most 65,507 bytes.

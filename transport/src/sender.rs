@@ -91,7 +91,7 @@ impl AsRawFd for MulticastSender {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{group, loopback, next_datagram};
+    use crate::testing::{group, largest_datagram, loopback, next_datagram};
     use crate::{DATAGRAM_BUFFER_BYTES, MulticastReceiver};
 
     #[test]
@@ -108,8 +108,7 @@ mod tests {
         let interface = loopback();
         let sender = MulticastSender::open(&address, &interface, 0, Some(1 << 20)).unwrap();
         let receiver = MulticastReceiver::open(&address, &interface, Some(1 << 20)).unwrap();
-        // The limit of an IPv4 packet, 65,535 bytes, when the MTU is beyond it.
-        let largest = interface.mtu.min(65_535) as usize - 28;
+        let largest = largest_datagram(&interface);
         let datagram = vec![7; DATAGRAM_BUFFER_BYTES];
         let error = sender.send(&datagram[..=largest]).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));

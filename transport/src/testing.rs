@@ -12,6 +12,11 @@ pub(crate) fn loopback() -> Interface {
     Interface::resolve("127.0.0.1").unwrap()
 }
 
+/// The largest payload in bytes: the MTU, or the limit of an IPv4 packet where the MTU is beyond it, less the headers.
+pub(crate) fn largest_datagram(interface: &Interface) -> usize {
+    interface.mtu.min(65_535) as usize - 28
+}
+
 /// Group 239.255.77.`last` on a port that was free a moment ago.
 pub(crate) fn group(last: u8) -> MulticastAddress {
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -1,4 +1,4 @@
-//! The sockets of requests and their answers.
+//! The socket of a request address: it hears whoever asks.
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
@@ -7,14 +7,6 @@ use std::os::fd::{AsRawFd, RawFd};
 use crate::buffer::{Buffer, BufferGrant};
 use crate::opening::{Opening, received};
 use crate::socket_error::SocketError;
-
-/// Whether an address is in 127.0.0.0/8, so that what is sent to or from it never leaves the host.
-///
-/// The unspecified address 0.0.0.0 is not: a socket bound to it answers on every interface.
-#[must_use]
-pub const fn is_loopback(address: &SocketAddrV4) -> bool {
-    address.ip().is_loopback()
-}
 
 /// A non-blocking unicast socket, never shared: an address in use is an error, not a silent takeover.
 #[derive(Debug)]
@@ -40,20 +32,6 @@ impl UnicastSocket {
             .and_then(ipv4)
             .map_err(|source| SocketError::new("read the bound address", &bind, source))?;
         Ok(Self { socket, local_address, buffer })
-    }
-
-    /// Opens a socket on a free port of the address from which the kernel would reach `destination`; sends nothing.
-    ///
-    /// # Errors
-    ///
-    /// Returns a [`SocketError`], also when no route leads to the destination.
-    pub fn open_toward(destination: SocketAddrV4, receive_buffer_bytes: Option<usize>) -> Result<Self, SocketError> {
-        let probe = Opening::new(&destination)?;
-        let source = probe.step("find the address that reaches it", |socket| {
-            socket.connect(&destination.into())?;
-            socket.local_addr()?.as_socket_ipv4().ok_or_else(not_ipv4)
-        })?;
-        Self::open(SocketAddrV4::new(*source.ip(), 0), receive_buffer_bytes)
     }
 
     /// Takes the next datagram into `buffer` and returns its length and sender, or `None` when there is none.
@@ -87,12 +65,6 @@ impl UnicastSocket {
         self.local_address
     }
 
-    /// Whether the socket is bound to loopback, so that it can neither hear nor reach another host.
-    #[must_use]
-    pub const fn is_loopback(&self) -> bool {
-        is_loopback(&self.local_address)
-    }
-
     /// The receive buffer that was granted.
     #[must_use]
     pub const fn buffer(&self) -> BufferGrant {
@@ -122,33 +94,11 @@ pub(crate) fn ipv4(address: SocketAddr) -> io::Result<SocketAddrV4> {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use seqcast_recovery::Nanos;
-
     use super::*;
-    use crate::wait_readable;
+    use crate::DATAGRAM_BUFFER_BYTES;
+    use crate::testing::{largest_datagram, loopback};
 
     const ANY_PORT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
-
-    #[test]
-    fn request_and_answer_reach_each_other() {
-        let server = UnicastSocket::open(ANY_PORT, Some(65_536)).unwrap();
-        let client = UnicastSocket::open_toward(server.local_address(), None).unwrap();
-        let mut buffer = [0; 64];
-        client.send_to(b"ask", server.local_address()).unwrap();
-        assert!(wait_readable(&[server.as_raw_fd()], Some(Nanos::from_secs(5))).unwrap());
-        assert_eq!(server.recv_from(&mut buffer).unwrap(), Some((3, client.local_address())));
-        server.send_to(b"answer", client.local_address()).unwrap();
-        assert!(wait_readable(&[client.as_raw_fd()], Some(Nanos::from_secs(5))).unwrap());
-        assert_eq!(client.recv_from(&mut buffer).unwrap(), Some((6, server.local_address())));
-        assert_eq!(&buffer[..6], b"answer");
-        assert_eq!(client.recv_from(&mut buffer).unwrap(), None);
-    }
-
-    #[test]
-    fn source_toward_loopback_is_loopback() {
-        let client = UnicastSocket::open_toward(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9), None).unwrap();
-        assert!(client.is_loopback());
-    }
 
     #[test]
     fn address_in_use_is_refused() {
@@ -160,8 +110,8 @@ mod tests {
 
     #[test]
     fn address_of_another_host_is_refused() {
-        // 192.0.2.0/24 is for documentation (RFC 5737); this one is on no interface.
-        let error = UnicastSocket::open(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 254), 0), None).unwrap_err();
+        // 203.0.113.0/24 is for documentation (RFC 5737), so no interface has it.
+        let error = UnicastSocket::open(SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 254), 0), None).unwrap_err();
         assert_eq!(error.io_error().kind(), io::ErrorKind::AddrNotAvailable);
     }
 
@@ -173,16 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn datagram_beyond_the_mtu_is_refused() {
+    fn largest_datagram_passes_and_one_byte_more_is_refused() {
         let socket = UnicastSocket::open(ANY_PORT, None).unwrap();
-        let error = socket.send_to(&[0; 65_508], socket.local_address()).unwrap_err();
+        let datagram = [0; DATAGRAM_BUFFER_BYTES];
+        let largest = largest_datagram(&loopback());
+        let error = socket.send_to(&datagram[..=largest], socket.local_address()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));
-    }
-
-    #[test]
-    fn only_the_127_block_is_loopback() {
-        assert!(is_loopback(&SocketAddrV4::new(Ipv4Addr::new(127, 9, 9, 9), 1)));
-        assert!(!is_loopback(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 1)));
-        assert!(!is_loopback(&SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 1)));
+        socket.send_to(&datagram[..largest], socket.local_address()).unwrap();
     }
 }

@@ -57,11 +57,6 @@ impl Source {
         &self.buffer[self.start..self.end]
     }
 
-    /// Where the window begins in the input.
-    pub(super) const fn offset(&self) -> u64 {
-        self.offset
-    }
-
     /// Whether nothing comes after the window.
     pub(super) const fn is_ended(&self) -> bool {
         self.is_ended

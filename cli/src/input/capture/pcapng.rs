@@ -104,7 +104,7 @@ impl Pcapng {
         let kind = self.order.u32(head, 0);
         let length = self.order.u32(head, 4) as usize;
         let min_bytes = if kind == SECTION_HEADER { FRAME_BYTES + 16 } else { FRAME_BYTES };
-        if !(min_bytes..=MAX_BLOCK_BYTES).contains(&length) || length % 4 != 0 {
+        if !(min_bytes..=MAX_BLOCK_BYTES).contains(&length) || !length.is_multiple_of(4) {
             return Err(source.damaged(format!("a block cannot be {length} bytes long")));
         }
         if !source.fill_record(length)? {

@@ -1,0 +1,251 @@
+//! A publisher: claims, commits, flushes.
+
+use crate::builder::PublisherBuilder;
+use crate::line::{LineSender, Sent};
+use crate::retransmitter::{Retransmitter, RetransmitterCounters, RetransmitterThread};
+use crate::{PublishError, RingMemory};
+use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
+use seqcast_recovery::{Line, Nanos, Packets, Publication};
+use seqcast_transport::wait_readable;
+use std::time::Duration;
+
+/// How often a closing publisher looks whether it should go on lingering.
+const LINGER_TICK: Duration = Duration::from_millis(5);
+
+/// Space for one message in the packet being filled; see [`Publisher::claim`].
+pub type Claim<'a> = seqcast_recovery::Claim<'a, RingMemory>;
+
+/// What one flush did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "what the kernel refused will have to be asked for"]
+pub struct Flushed {
+    /// The numbers that are part of the session since; they are retained.
+    pub range: SequenceRange,
+    /// Packets that the kernel took, on all lines together.
+    pub sent: u64,
+    /// Packets that the kernel refused, on all lines together; subscribers will ask for them.
+    pub refused: u64,
+}
+
+/// What a publisher has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublisherCounters {
+    /// Messages flushed.
+    pub messages: u64,
+    /// Packets that the kernel took, by line.
+    pub packets: [u64; 2],
+    /// Their bytes, headers included, by line.
+    pub bytes: [u64; 2],
+    /// Packets that the kernel refused, by line.
+    pub refused: [u64; 2],
+    /// What the retransmitter has done; not counted here when it runs elsewhere ([`PublisherBuilder::open_split`]).
+    pub retransmitter: RetransmitterCounters,
+}
+
+/// Who does the retransmitter's work.
+#[derive(Debug)]
+pub(crate) enum Service {
+    Thread(RetransmitterThread),
+    Inline(Box<Retransmitter>),
+    Elsewhere,
+}
+
+/// Publishes one session.
+///
+/// Messages are claimed and committed into a packet in a staging buffer; [`Self::flush`] retains them and sends them. A
+/// publisher that is dropped falls silent, as one that crashed; [`Self::close`] announces the end.
+#[derive(Debug)]
+pub struct Publisher {
+    publication: Publication<RingMemory>,
+    lines: Vec<LineSender>,
+    service: Service,
+    counters: PublisherCounters,
+}
+
+impl Publisher {
+    /// Begins to set up the publisher of `session`.
+    #[must_use]
+    pub fn builder(session: SessionId) -> PublisherBuilder {
+        PublisherBuilder::new(session)
+    }
+
+    pub(crate) fn new(publication: Publication<RingMemory>, lines: Vec<LineSender>, service: Service) -> Self {
+        Self { publication, lines, service, counters: PublisherCounters::default() }
+    }
+
+    pub(crate) fn set_service(&mut self, service: Service) {
+        self.service = service;
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.publication.session()
+    }
+
+    /// The number that the next committed message will have.
+    #[must_use]
+    pub fn next(&self) -> SequenceNumber {
+        self.publication.next()
+    }
+
+    /// The oldest number that is retained.
+    #[must_use]
+    pub fn oldest(&self) -> SequenceNumber {
+        self.publication.ring().oldest()
+    }
+
+    /// The longest message, in bytes: what `max_datagram` leaves.
+    #[must_use]
+    pub fn max_message_bytes(&self) -> usize {
+        self.publication.max_message_bytes()
+    }
+
+    /// The bytes of messages and their framing that are retained: what was set, rounded up to a power of two.
+    #[must_use]
+    pub fn retained_bytes(&self) -> usize {
+        self.publication.ring().size().data_words * size_of::<u64>()
+    }
+
+    /// Hands out `bytes` of zeroed space for the next message, `0..=max_message_bytes()`; its alignment is 1.
+    ///
+    /// When the staging buffer is full, what was committed is flushed first. A claim that is dropped or forgotten
+    /// consumes no number.
+    ///
+    /// # Errors
+    ///
+    /// When the message is too long, or that flush meets what cannot heal.
+    #[inline]
+    pub fn claim(&mut self, bytes: usize) -> Result<Claim<'_>, PublishError> {
+        if !self.publication.has_room(bytes) && bytes <= self.max_message_bytes() {
+            // What the kernel refuses is counted there.
+            let _ = self.flush()?;
+        }
+        Ok(self.publication.claim(bytes)?)
+    }
+
+    /// Commits a copy of `message`; it leaves with the next flush. Returns its number.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::claim`].
+    #[inline]
+    pub fn publish(&mut self, message: &[u8]) -> Result<SequenceNumber, PublishError> {
+        let mut claim = self.claim(message.len())?;
+        claim.copy_from_slice(message);
+        Ok(claim.commit())
+    }
+
+    /// Retains everything committed so far, then sends it on every line.
+    ///
+    /// # Errors
+    ///
+    /// When a packet is longer than a line's path carries by now. It is retained, as all others are, and those that
+    /// can be sent have been.
+    #[inline]
+    pub fn flush(&mut self) -> Result<Flushed, PublishError> {
+        let (lines, counters) = (&self.lines, &mut self.counters);
+        let mut outcome = Outcome::default();
+        let range = self.publication.flush(|packets| outcome = send(lines, counters, packets));
+        self.counters.messages += range.count();
+        match outcome.too_long {
+            Some((line, bytes)) => Err(PublishError::TooLongForPath { line, bytes }),
+            None => Ok(Flushed { range, sent: outcome.sent, refused: outcome.refused }),
+        }
+    }
+
+    /// Answers requests and sends heartbeats, when the publisher was opened with `requests_inline`: to be called at least
+    /// every 500 µs. Returns how many datagrams it took and sent; 0 when a thread does this work.
+    pub fn do_work(&mut self) -> usize {
+        match &mut self.service {
+            Service::Inline(retransmitter) => retransmitter.do_work(),
+            Service::Thread(_) | Service::Elsewhere => 0,
+        }
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn counters(&self) -> PublisherCounters {
+        PublisherCounters { retransmitter: self.service.counters(), ..self.counters }
+    }
+
+    /// Flushes, announces the end of session, and answers requests until the linger is over: it ends early when nobody has
+    /// asked for a second. Returns what the publisher did in all.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::flush`]; the session has ended all the same.
+    pub fn close(self) -> Result<PublisherCounters, PublishError> {
+        self.close_while(|| true)
+    }
+
+    /// As [`Self::close`], but lingers no longer than `go_on` returns true; it is asked every few milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::flush`].
+    pub fn close_while(mut self, mut go_on: impl FnMut() -> bool) -> Result<PublisherCounters, PublishError> {
+        let flushed = self.flush();
+        self.publication.end(|_| {});
+        let tick = Nanos::from(LINGER_TICK);
+        loop {
+            let wait = match &mut self.service {
+                Service::Thread(thread) if thread.is_finished() => break,
+                Service::Inline(retransmitter) if retransmitter.is_finished() => break,
+                Service::Elsewhere => break,
+                Service::Thread(_) => tick,
+                Service::Inline(retransmitter) => {
+                    if retransmitter.do_work() > 0 {
+                        continue;
+                    }
+                    retransmitter.timeout()
+                }
+            };
+            // A signal ends the wait early.
+            if !go_on() || wait_readable(&[], Some(wait)).is_err() {
+                break;
+            }
+        }
+        let counters = PublisherCounters { retransmitter: self.service.counters(), ..self.counters };
+        flushed.map(|_| counters)
+    }
+}
+
+impl Service {
+    fn counters(&self) -> RetransmitterCounters {
+        match self {
+            Self::Thread(thread) => thread.counters(),
+            Self::Inline(retransmitter) => retransmitter.counters(),
+            Self::Elsewhere => RetransmitterCounters::default(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Outcome {
+    sent: u64,
+    refused: u64,
+    too_long: Option<(Line, usize)>,
+}
+
+fn send(lines: &[LineSender], counters: &mut PublisherCounters, packets: Packets<'_>) -> Outcome {
+    let mut outcome = Outcome::default();
+    for packet in packets {
+        for sender in lines {
+            let line = sender.line;
+            match sender.send(packet) {
+                Sent::Yes => {
+                    outcome.sent += 1;
+                    counters.packets[line.index()] += 1;
+                    counters.bytes[line.index()] += packet.len() as u64;
+                }
+                Sent::Refused => {
+                    outcome.refused += 1;
+                    counters.refused[line.index()] += 1;
+                }
+                Sent::TooLong => outcome.too_long = Some((line, packet.len())),
+            }
+        }
+    }
+    outcome
+}

@@ -1,0 +1,168 @@
+//! The settings of a subscriber.
+
+use crate::OpenError;
+use crate::line::{self, DropCount, LineSource};
+use crate::path::Path;
+use crate::subscriber::{LinePath, Subscriber};
+use seqcast_recovery::{
+    GapPolicy, Impairment, ImpairmentConfig, Line, RequestConfig, SessionChoice, Start, Subscription,
+    SubscriptionConfig,
+};
+use seqcast_transport::{Clock, ConnectedSocket, Interface};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+/// Sets a subscriber up; every setting but the lines has a default.
+#[derive(Clone, Debug)]
+pub struct SubscriberBuilder {
+    lines: [Option<LineSource>; 2],
+    interface: String,
+    recover_from: Vec<SocketAddrV4>,
+    receive_buffer_bytes: Option<usize>,
+    impairment: Option<ImpairmentConfig>,
+    config: SubscriptionConfig,
+}
+
+impl SubscriberBuilder {
+    pub(crate) fn new(session: SessionChoice) -> Self {
+        Self {
+            lines: [None, None],
+            interface: "127.0.0.1".to_owned(),
+            recover_from: Vec::new(),
+            receive_buffer_bytes: Some(4 << 20),
+            impairment: None,
+            config: SubscriptionConfig { session, ..SubscriptionConfig::default() },
+        }
+    }
+
+    /// Receives this line; at least one is needed. Of each number the first copy wins.
+    #[must_use]
+    pub fn line(mut self, line: Line, source: LineSource) -> Self {
+        self.lines[line.index()] = Some(source);
+        self
+    }
+
+    /// The interface of lines that name none: a name or an IPv4 address. 127.0.0.1 unless set.
+    #[must_use]
+    pub fn interface(mut self, interface: &str) -> Self {
+        interface.clone_into(&mut self.interface);
+        self
+    }
+
+    /// Asks this address for what is missing; may be called several times. Without it nothing is asked for.
+    ///
+    /// Requests leave from the address of the first line's interface.
+    #[must_use]
+    pub fn recover_from(mut self, address: SocketAddrV4) -> Self {
+        self.recover_from.push(address);
+        self
+    }
+
+    /// Where to begin. At the oldest retained message unless set.
+    #[must_use]
+    pub fn start(mut self, start: Start) -> Self {
+        self.config.start = start;
+        self
+    }
+
+    /// What to do about a gap. Unless set, it is waited for until nothing has been filled for 10 s.
+    #[must_use]
+    pub fn gap_policy(mut self, policy: GapPolicy) -> Self {
+        self.config.gap_policy = policy;
+        self
+    }
+
+    /// The limits of asking.
+    #[must_use]
+    pub fn request_limits(mut self, limits: RequestConfig) -> Self {
+        self.config.request = limits;
+        self
+    }
+
+    /// Whether a heartbeat from a request address means "nothing below this is retained". On unless set; off for servers
+    /// that unicast ordinary heartbeats.
+    #[must_use]
+    pub fn trust_oldest(mut self, trust: bool) -> Self {
+        self.config.trust_oldest = trust;
+        self
+    }
+
+    /// After how long without a packet of the session on any line it counts as silent. 3 s unless set.
+    #[must_use]
+    pub fn silent_after(mut self, duration: Duration) -> Self {
+        self.config.silent_after = duration.into();
+        self
+    }
+
+    /// How much can be kept beyond a gap: messages, rounded up to a power of two, and bytes. 65,536 and 8 MiB unless set.
+    #[must_use]
+    pub fn reorder_window(mut self, messages: usize, bytes: usize) -> Self {
+        self.config.window_messages = messages;
+        self.config.window_bytes = bytes;
+        self
+    }
+
+    /// The receive buffer to ask the kernel for, per socket; `None` leaves its default. 4 MiB unless set.
+    #[must_use]
+    pub fn receive_buffer_bytes(mut self, bytes: Option<usize>) -> Self {
+        self.receive_buffer_bytes = bytes;
+        self
+    }
+
+    /// Impairs every datagram that is received, on purpose: each line and each request address by random numbers of its
+    /// own, so that the same seed hits the same datagrams again.
+    #[must_use]
+    pub fn impair(mut self, impairment: ImpairmentConfig) -> Self {
+        self.impairment = Some(impairment);
+        self
+    }
+
+    /// The seed of the jitter of retries. 0 unless set.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.seed = seed;
+        self
+    }
+
+    /// Opens the subscriber: reserves and touches all memory, opens all sockets, joins the groups.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting that cannot be had, and the mend.
+    pub fn open(mut self) -> Result<Subscriber, OpenError> {
+        if self.config.start == Start::At(0) {
+            return Err(OpenError::StartZero);
+        }
+        let mut lines = Vec::new();
+        let mut interfaces: Vec<Interface> = Vec::new();
+        for line in Line::ALL {
+            let Some(source) = &self.lines[line.index()] else { continue };
+            let (receiver, interface) = line::open(line, source, &self.interface, self.receive_buffer_bytes)?;
+            let drops = DropCount::new(&receiver);
+            lines.push(LinePath { line, path: Path::new(receiver, self.impairment_of(line.index() as u64)), drops });
+            interfaces.push(interface);
+        }
+        let from = interfaces.first().ok_or(OpenError::NoLine)?.address;
+        let targets = (0..).zip(&self.recover_from).map(|(index, &address)| self.open_target(from, index, address));
+        let targets = targets.collect::<Result<Vec<_>, _>>()?;
+        self.config.request_targets = targets.len();
+        Ok(Subscriber::new(Subscription::new(self.config, Clock::now()), lines, targets))
+    }
+
+    fn open_target(
+        &self,
+        from: Ipv4Addr,
+        index: u64,
+        address: SocketAddrV4,
+    ) -> Result<Path<ConnectedSocket>, OpenError> {
+        let socket = ConnectedSocket::open(from, address, self.receive_buffer_bytes)
+            .map_err(|error| OpenError::RecoverFrom(address, error))?;
+        line::warn_if_partial(&format_args!("recover_from {address}"), socket.buffer());
+        Ok(Path::new(socket, self.impairment_of(Line::ALL.len() as u64 + index)))
+    }
+
+    fn impairment_of(&self, stream: u64) -> Option<Impairment> {
+        let config = self.impairment.filter(|config| !config.is_none())?;
+        Some(Impairment::new(&config, stream))
+    }
+}

@@ -1,0 +1,50 @@
+//! What can go wrong when a subscriber is opened. Afterwards nothing can: the network is not the caller's mistake.
+
+use seqcast_recovery::Line;
+use seqcast_transport::{InterfaceError, SocketError};
+use std::net::SocketAddrV4;
+use std::{error, fmt};
+
+/// Why a subscriber could not be opened; names the setting and the mend.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// No line was set.
+    NoLine,
+    /// The interface of a line cannot be used.
+    Interface(Line, InterfaceError),
+    /// The socket of a line cannot be opened.
+    Line(Line, SocketError),
+    /// The socket toward a request address cannot be opened.
+    RecoverFrom(SocketAddrV4, SocketError),
+    /// The start is number 0; the first number of a session is 1.
+    StartZero,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoLine => f.write_str("a subscriber needs at least one line"),
+            Self::Interface(line, error) => write!(f, "line {line:?}: {error}"),
+            Self::Line(line, error) => write!(f, "line {line:?}: {error}"),
+            Self::RecoverFrom(address, error) => {
+                write!(f, "recover_from {address}: {error}")?;
+                if !address.ip().is_loopback() {
+                    f.write_str("; requests leave on the interface of the first line, name the one that reaches it")?;
+                }
+                Ok(())
+            }
+            Self::StartZero => f.write_str("start: the first number of a session is 1"),
+        }
+    }
+}
+
+impl error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Interface(_, error) => error.source(),
+            Self::Line(_, error) | Self::RecoverFrom(_, error) => error.source(),
+            Self::NoLine | Self::StartZero => None,
+        }
+    }
+}

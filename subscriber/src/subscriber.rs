@@ -1,0 +1,289 @@
+//! A subscriber: polls its lines, delivers in order, asks for what is missing.
+
+use crate::builder::SubscriberBuilder;
+use crate::line::DropCount;
+use crate::path::Path;
+use seqcast_protocol::{SequenceNumber, SessionId};
+use seqcast_recovery::{Counters, Event, ImpairmentCounters, Line, Nanos, SessionChoice, Source, Subscription};
+use seqcast_transport::{Clock, ConnectedSocket, MulticastReceiver};
+use std::io;
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+/// The most datagrams taken from one socket in one duty cycle, so that time-outs and requests get their turn: 256 of
+/// them take well under 1 ms.
+const DATAGRAMS_PER_CYCLE: usize = 256;
+
+/// What a subscriber has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubscriberCounters {
+    /// What became of the datagrams.
+    pub subscription: Counters,
+    /// Datagrams that the kernel dropped because a line's receive buffer was full, as far as was seen when gaps were
+    /// found.
+    pub kernel_drops: u64,
+    /// Times that a request address was found to have nobody listening.
+    pub requests_refused: u64,
+    /// Other errors of sending and receiving; the sockets go on.
+    pub socket_errors: u64,
+    /// What was done to the datagrams on purpose, on all paths together.
+    pub impairment: ImpairmentCounters,
+}
+
+/// A line that is open.
+#[derive(Debug)]
+pub(crate) struct LinePath {
+    pub(crate) line: Line,
+    pub(crate) path: Path<MulticastReceiver>,
+    pub(crate) drops: DropCount,
+}
+
+/// A datagram whose delivery was interrupted; it is still in its path's buffer.
+#[derive(Clone, Copy, Debug)]
+enum Held {
+    Line { index: usize, length: usize },
+    Answer { target: usize, length: usize },
+}
+
+/// Subscribes to one session at a time.
+///
+/// One call of [`Self::poll`] is one duty cycle: it takes what has arrived, delivers what is next in order, and sends the
+/// requests that are due. It never waits. Nothing is allocated, locked or logged there.
+#[derive(Debug)]
+pub struct Subscriber {
+    pub(crate) subscription: Subscription,
+    pub(crate) lines: Vec<LinePath>,
+    pub(crate) targets: Vec<Path<ConnectedSocket>>,
+    held: Option<Held>,
+    fds: Vec<RawFd>,
+    kernel_drops: u64,
+    requests_refused: u64,
+    socket_errors: u64,
+}
+
+impl Subscriber {
+    /// Begins to set up a subscriber of `session`, or of [`SessionChoice::Any`].
+    #[must_use]
+    pub fn builder(session: SessionChoice) -> SubscriberBuilder {
+        SubscriberBuilder::new(session)
+    }
+
+    pub(crate) fn new(subscription: Subscription, lines: Vec<LinePath>, targets: Vec<Path<ConnectedSocket>>) -> Self {
+        let fds = lines.iter().map(|line| line.path.fd()).chain(targets.iter().map(Path::fd)).collect();
+        Self { subscription, lines, targets, held: None, fds, kernel_drops: 0, requests_refused: 0, socket_errors: 0 }
+    }
+
+    /// One duty cycle that delivers at most `limit` messages (at least one); returns the work it did, in events and
+    /// datagrams. 0 means that there was nothing to do.
+    #[inline]
+    pub fn poll(&mut self, mut on_event: impl FnMut(Event<'_>), limit: usize) -> usize {
+        self.try_poll(
+            |event| {
+                on_event(event);
+                Continue(())
+            },
+            limit,
+        )
+    }
+
+    /// As [`Self::poll`], with a callback that may stop: after `Break` it is given nothing more in this call, the event
+    /// it was given counts as handled, and the next call goes on behind it.
+    pub fn try_poll(&mut self, mut on_event: impl FnMut(Event<'_>) -> ControlFlow<()>, limit: usize) -> usize {
+        let now = Clock::now();
+        let mut room = limit.max(1);
+        let mut events = 0;
+        let datagrams = self.duty_cycle(now, &mut |event| {
+            events += 1;
+            room -= usize::from(matches!(event, Event::Message(_)));
+            on_event(event)?;
+            if room == 0 { Break(()) } else { Continue(()) }
+        });
+        events + datagrams
+    }
+
+    /// The sockets to wait for when there is nothing to do: the lines', and the request addresses' while an answer may
+    /// come.
+    #[must_use]
+    pub fn fds(&self) -> &[RawFd] {
+        if self.subscription.awaits_answer() { &self.fds } else { &self.fds[..self.lines.len()] }
+    }
+
+    /// Every socket: the lines' first.
+    pub(crate) fn all_fds(&self) -> &[RawFd] {
+        &self.fds
+    }
+
+    /// How long the next [`Self::poll`] may be put off when no datagram arrives; `None`: for ever.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        if self.held.is_some() {
+            return Some(Duration::ZERO);
+        }
+        let lines = self.lines.iter().map(|line| line.path.due());
+        let due = lines.chain(self.targets.iter().map(Path::due)).chain([self.subscription.timeout()]).flatten().min();
+        due.map(|due| (due - Clock::now()).as_duration())
+    }
+
+    /// The session, once one was chosen or heard.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        self.subscription.session()
+    }
+
+    /// The next number to be delivered, once the session was heard.
+    #[must_use]
+    pub fn next(&self) -> Option<SequenceNumber> {
+        self.subscription.next()
+    }
+
+    /// The state machine behind this subscriber.
+    #[must_use]
+    pub fn subscription(&self) -> &Subscription {
+        &self.subscription
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn counters(&self) -> SubscriberCounters {
+        let lines = self.lines.iter().filter_map(|line| line.path.impairment.as_ref());
+        let impairments = lines.chain(self.targets.iter().filter_map(|path| path.impairment.as_ref()));
+        let mut impairment = ImpairmentCounters::default();
+        for counters in impairments.map(|impairment| impairment.counters()) {
+            impairment.datagrams += counters.datagrams;
+            impairment.dropped += counters.dropped;
+            impairment.duplicated += counters.duplicated;
+            impairment.reordered += counters.reordered;
+            impairment.delayed += counters.delayed;
+            impairment.early += counters.early;
+        }
+        SubscriberCounters {
+            subscription: *self.subscription.counters(),
+            kernel_drops: self.kernel_drops,
+            requests_refused: self.requests_refused,
+            socket_errors: self.socket_errors,
+            impairment,
+        }
+    }
+
+    /// Returns how many datagrams were taken and sent.
+    fn duty_cycle(&mut self, now: Nanos, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> usize {
+        let mut datagrams = 0;
+        // However the delivery ends, requests leave.
+        let _ = self.receive(now, sink, &mut datagrams);
+        datagrams + self.send_requests(now)
+    }
+
+    fn receive(
+        &mut self,
+        now: Nanos,
+        sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
+        datagrams: &mut usize,
+    ) -> ControlFlow<()> {
+        if let Some(held) = self.held {
+            let datagram = match held {
+                Held::Line { index, length } => self.lines[index].path.datagram(length),
+                Held::Answer { target, length } => self.targets[target].datagram(length),
+            };
+            self.subscription.resume(datagram, sink)?;
+            self.held = None;
+        }
+        if self.subscription.has_unraised_gap() {
+            self.attribute_gaps();
+        }
+        self.subscription.advance(now, sink)?;
+        self.receive_lines(now, sink, datagrams)?;
+        self.receive_answers(now, sink, datagrams)
+    }
+
+    fn receive_lines(
+        &mut self,
+        now: Nanos,
+        sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
+        datagrams: &mut usize,
+    ) -> ControlFlow<()> {
+        for _ in 0..DATAGRAMS_PER_CYCLE {
+            let mut is_empty = true;
+            for (index, LinePath { line, path, .. }) in self.lines.iter_mut().enumerate() {
+                let length = match path.next(now) {
+                    Ok(Some(length)) => length,
+                    Ok(None) => continue,
+                    Err(_) => {
+                        self.socket_errors += 1;
+                        continue;
+                    }
+                };
+                is_empty = false;
+                *datagrams += 1;
+                let flow = self.subscription.handle_datagram(now, Source::Line(*line), path.datagram(length), sink);
+                if flow.is_break() {
+                    self.held = Some(Held::Line { index, length });
+                    return flow;
+                }
+            }
+            if is_empty {
+                break;
+            }
+        }
+        Continue(())
+    }
+
+    /// The request sockets are looked at only while an answer may come.
+    fn receive_answers(
+        &mut self,
+        now: Nanos,
+        sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
+        datagrams: &mut usize,
+    ) -> ControlFlow<()> {
+        for (target, path) in self.targets.iter_mut().enumerate() {
+            for _ in 0..DATAGRAMS_PER_CYCLE {
+                if !self.subscription.awaits_answer() && path.due().is_none_or(|due| due > now) {
+                    break;
+                }
+                let length = match path.next(now) {
+                    Ok(Some(length)) => length,
+                    Ok(None) => break,
+                    Err(error) => {
+                        count_error(&error, &mut self.requests_refused, &mut self.socket_errors);
+                        continue;
+                    }
+                };
+                *datagrams += 1;
+                let source = Source::RequestTarget(target);
+                let flow = self.subscription.handle_datagram(now, source, path.datagram(length), sink);
+                if flow.is_break() {
+                    self.held = Some(Held::Answer { target, length });
+                    return flow;
+                }
+            }
+        }
+        Continue(())
+    }
+
+    fn send_requests(&mut self, now: Nanos) -> usize {
+        let mut count = 0;
+        while let Some(outgoing) = self.subscription.poll_request(now) {
+            count += 1;
+            let socket = &self.targets[outgoing.target].socket;
+            if let Err(error) = socket.send(&outgoing.request.to_bytes()) {
+                count_error(&error, &mut self.requests_refused, &mut self.socket_errors);
+            }
+        }
+        count
+    }
+
+    /// Finds out whether the kernel dropped what is missing.
+    #[cold]
+    fn attribute_gaps(&mut self) {
+        let dropped = self.lines.iter_mut().map(|line| line.drops.poll(&line.path.socket)).sum();
+        self.kernel_drops += u64::from(dropped);
+        self.subscription.note_kernel_drops(dropped);
+    }
+}
+
+fn count_error(error: &io::Error, refused: &mut u64, others: &mut u64) {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => *refused += 1,
+        _ => *others += 1,
+    }
+}
