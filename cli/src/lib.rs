@@ -1,5 +1,14 @@
 //! What the `seqcast` command is made of; a library only so that benches can use its parts.
 
+pub mod demo;
+pub mod generate;
 pub mod input;
+pub mod interrupt;
 pub mod market;
+pub mod options;
+pub mod outcome;
 pub mod output;
+pub mod pace;
+pub mod progress;
+pub mod publish;
+pub mod subscribe;

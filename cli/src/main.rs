@@ -1,2 +1,39 @@
-//! x
-fn main() {}
+//! The `seqcast` command.
+
+use clap::{Parser, Subcommand};
+use seqcast::{demo, generate, publish, subscribe};
+use std::process::ExitCode;
+
+/// Brokerless, low-latency UDP multicast messaging for market data
+///
+/// Publishers multicast numbered packets straight to subscribers; what a subscriber misses it asks for, and the
+/// publisher answers from memory.
+///
+/// Exit codes, the first that holds: 2 usage or settings; 1 anything else that failed; 4 nobody heard for
+/// --silent-after; 3 messages lost, or a gap open at the end; 0.
+#[derive(Debug, Parser)]
+#[command(name = "seqcast", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Publish(Box<publish::Options>),
+    Subscribe(Box<subscribe::Options>),
+    Generate(generate::Options),
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
+    let outcome = match cli.command {
+        Command::Publish(options) => publish::run(&options),
+        Command::Subscribe(options) => subscribe::run(&options),
+        Command::Generate(options) => generate::run(&options),
+        Command::Demo(options) => demo::run(&options),
+    };
+    outcome.report()
+}

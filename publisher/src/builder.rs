@@ -84,7 +84,7 @@ impl PublisherBuilder {
         self
     }
 
-    /// Answers requests at this address and port; without it nobody is answered.
+    /// Answers requests at this address and port, 0 for any free one; without it nobody is answered.
     #[must_use]
     pub fn requests(mut self, address: SocketAddrV4) -> Self {
         self.requests = Some(address);
@@ -178,6 +178,7 @@ impl PublisherBuilder {
             return Err(OpenError::NoLine);
         }
         let socket = self.requests.map(|address| self.open_requests(address)).transpose()?;
+        let request_address = socket.as_ref().map(UnicastSocket::local_address);
         let size = RingSize::for_bytes(self.retain_bytes, max_datagram - HEADER_BYTES);
         let memory =
             RingMemory::reserve(size.words()).map_err(|_| OpenError::Memory { retain_bytes: self.retain_bytes })?;
@@ -190,7 +191,7 @@ impl PublisherBuilder {
             lines: self.open_lines()?,
             counters: RetransmitterCounters::default(),
         };
-        Ok((Publisher::new(Publication::new(ring, max_datagram), lines, Service::Elsewhere), retransmitter))
+        Ok((Publisher::new(Publication::new(ring, max_datagram), lines, request_address), retransmitter))
     }
 
     fn open_lines(&self) -> Result<Vec<LineSender>, OpenError> {

@@ -7,6 +7,7 @@ use crate::{PublishError, RingMemory};
 use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 use seqcast_recovery::{Line, Nanos, Packets, Publication};
 use seqcast_transport::wait_readable;
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 /// How often a closing publisher looks whether it should go on lingering.
@@ -58,6 +59,7 @@ pub(crate) enum Service {
 pub struct Publisher {
     publication: Publication<RingMemory>,
     lines: Vec<LineSender>,
+    request_address: Option<SocketAddrV4>,
     service: Service,
     counters: PublisherCounters,
 }
@@ -69,8 +71,13 @@ impl Publisher {
         PublisherBuilder::new(session)
     }
 
-    pub(crate) fn new(publication: Publication<RingMemory>, lines: Vec<LineSender>, service: Service) -> Self {
-        Self { publication, lines, service, counters: PublisherCounters::default() }
+    pub(crate) fn new(
+        publication: Publication<RingMemory>,
+        lines: Vec<LineSender>,
+        request_address: Option<SocketAddrV4>,
+    ) -> Self {
+        let (service, counters) = (Service::Elsewhere, PublisherCounters::default());
+        Self { publication, lines, request_address, service, counters }
     }
 
     pub(crate) fn set_service(&mut self, service: Service) {
@@ -93,6 +100,12 @@ impl Publisher {
     #[must_use]
     pub fn oldest(&self) -> SequenceNumber {
         self.publication.ring().oldest()
+    }
+
+    /// Where requests are answered, with the port that was found free if none was set.
+    #[must_use]
+    pub fn request_address(&self) -> Option<SocketAddrV4> {
+        self.request_address
     }
 
     /// The longest message, in bytes: what `max_datagram` leaves.

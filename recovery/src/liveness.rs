@@ -9,20 +9,26 @@ pub(crate) struct Liveness {
     heard_at: Nanos,
     ever_heard: bool,
     is_silent: bool,
+    /// Whether it was heard for the first time, or again, and nobody has been told.
+    is_news: bool,
 }
 
 impl Liveness {
     pub(crate) fn new(silent_after: Nanos, now: Nanos) -> Self {
-        Self { silent_after, heard_at: now, ever_heard: false, is_silent: false }
+        Self { silent_after, heard_at: now, ever_heard: false, is_silent: false, is_news: false }
     }
 
-    /// Notes a packet on a line; returns whether it ends a silence, or is the first.
-    pub(crate) fn heard(&mut self, now: Nanos) -> bool {
-        let news = self.is_silent || !self.ever_heard;
+    /// Notes a packet on a line.
+    pub(crate) fn heard(&mut self, now: Nanos) {
+        self.is_news |= self.is_silent || !self.ever_heard;
         self.heard_at = now;
         self.ever_heard = true;
         self.is_silent = false;
-        news
+    }
+
+    /// Returns, once, whether a packet was the first, or ended a silence.
+    pub(crate) fn take_news(&mut self) -> bool {
+        core::mem::take(&mut self.is_news)
     }
 
     /// Returns how long the silence is, once, when it has become one.

@@ -25,6 +25,11 @@ impl Report {
     pub(crate) fn is_gap(&self) -> bool {
         self.origin != GapOrigin::LateJoin
     }
+
+    /// Whether it may still come to cover more: nothing has been said of it.
+    fn can_grow(&self, origin: GapOrigin) -> bool {
+        self.origin == origin && !self.raised && self.given_up.is_none()
+    }
 }
 
 /// The reports in the order of their numbers, at most a fixed number of them.
@@ -43,12 +48,17 @@ impl Reports {
         Self { reports, capacity }
     }
 
-    /// Adds a report above all others. What cannot have one of its own, or continues one that has not been raised,
-    /// extends the last.
+    /// Whether a report of such a gap can be added: there is room, or the last one takes it.
+    pub(crate) fn has_room(&self, origin: GapOrigin) -> bool {
+        self.reports.len() < self.capacity || self.reports.back().is_some_and(|last| last.can_grow(origin))
+    }
+
+    /// Adds a report above all others, for which there is room. What cannot have one of its own, or continues one that
+    /// has not been raised, extends the last.
     pub(crate) fn open(&mut self, range: SequenceRange, origin: GapOrigin, now: Nanos) {
         let is_full = self.reports.len() == self.capacity;
         match self.reports.back_mut() {
-            Some(last) if is_full || (last.range.end() == range.start() && last.origin == origin && !last.raised) => {
+            Some(last) if last.can_grow(origin) && (is_full || last.range.end() == range.start()) => {
                 last.range = SequenceRange::new(last.range.start(), range.end());
                 last.filled_at = None;
             }
@@ -90,6 +100,22 @@ impl Reports {
         };
         let may_ask = |report: &Report| report.given_up.is_none() && is_due(report);
         self.iter().find(|report| !may_ask(report)).map_or(SequenceNumber::MAX, |report| report.range.start())
+    }
+
+    /// When the first of the gaps that have yet to be raised was found.
+    pub(crate) fn oldest_unraised(&self) -> Option<Nanos> {
+        let unraised = |report: &&Report| report.is_gap() && !report.raised && report.filled_at.is_none();
+        self.iter().find(unraised).map(|report| report.opened_at)
+    }
+
+    /// Whether the application has been told of a gap that is not settled.
+    pub(crate) fn has_raised(&self) -> bool {
+        self.raised_start() != SequenceNumber::MAX
+    }
+
+    /// The first number that the application has been told is missing.
+    pub(crate) fn raised_start(&self) -> SequenceNumber {
+        self.iter().find(|report| report.raised).map_or(SequenceNumber::MAX, |report| report.range.start())
     }
 
     /// The number at which the first report is settled.

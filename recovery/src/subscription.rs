@@ -58,6 +58,8 @@ pub struct Subscription {
     known_next: SequenceNumber,
     /// One past the highest number that arrived and could not be kept.
     deferred_next: SequenceNumber,
+    /// While the first number is expected next, there is no room for what is missing from the second on.
+    no_room: (SequenceNumber, SequenceNumber),
     /// One past the last number of the session, once its end was announced.
     end: Option<SequenceNumber>,
     is_started: bool,
@@ -93,6 +95,7 @@ impl Subscription {
             expected: 0,
             known_next: 0,
             deferred_next: 0,
+            no_room: (0, 0),
             end: None,
             is_started: false,
             is_caught_up: false,
@@ -146,8 +149,9 @@ impl Subscription {
                 let counters = &mut self.counters.lines[line.index()];
                 counters.packets += 1;
                 counters.bytes += datagram.len() as u64;
-                if self.liveness.heard(now) && flow.is_continue() {
-                    flow = sink(Event::Status(Status::Heard { session: packet.session() }));
+                self.liveness.heard(now);
+                if flow.is_continue() {
+                    flow = self.tell_heard(sink);
                 }
             }
             Source::RequestTarget(target) => match packet.kind() {
@@ -215,21 +219,27 @@ impl Subscription {
     ///
     /// `Break` from `sink` stops behind the event it was given; the rest follows at the next call.
     pub fn advance(&mut self, now: Nanos, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        if self.is_stopped {
+            return Continue(());
+        }
+        self.tell_heard(sink)?;
         if let Some(elapsed) = self.liveness.poll(now) {
             sink(Event::Status(Status::Silent { elapsed }))?;
         }
-        if !self.is_started || self.is_stopped {
+        if !self.is_started {
             return Continue(());
         }
-        if self.deferred_next > self.known_next {
-            let origin = if self.is_caught_up { GapOrigin::Deferred } else { GapOrigin::LateJoin };
-            self.note_missing(now, self.deferred_next, origin);
+        self.open_deferred(now);
+        loop {
+            if !self.gaps.is_empty() {
+                self.raise_gaps(now, sink)?;
+                self.give_up(now);
+            }
+            self.drain(sink)?;
+            if !self.open_deferred(now) {
+                break;
+            }
         }
-        if !self.gaps.is_empty() {
-            self.raise_gaps(now, sink)?;
-            self.give_up(now);
-        }
-        self.drain(sink)?;
         if self.config.gap_policy == GapPolicy::Stop && self.reports.front().is_some_and(|front| front.raised) {
             self.is_stopped = true;
             return sink(Event::Status(Status::Stopped { next: self.expected }));
@@ -261,6 +271,7 @@ impl Subscription {
         let window_end = self.expected.saturating_add(self.window.message_capacity());
         let waits = matches!(self.config.gap_policy, GapPolicy::Wait { .. });
         let end = self.reports.askable_end(now, self.config.request.delay, waits).min(window_end);
+        let end = if self.no_room.0 == self.expected { end.min(self.no_room.1) } else { end };
         let ask = self.requester.poll(now, &self.gaps, end, self.packing.messages_per_packet())?;
         self.counters.requests += 1;
         self.counters.retries += u64::from(ask.is_retry);
@@ -271,20 +282,22 @@ impl Subscription {
     /// When [`Self::advance`] and [`Self::poll_request`] should be called next if nothing arrives before.
     #[must_use]
     pub fn timeout(&self) -> Option<Nanos> {
+        if self.is_stopped {
+            return None;
+        }
         let mut next = self.liveness.due().unwrap_or(Nanos::MAX);
-        if !self.is_started && self.requester.has_targets() && !self.has_asked_unheard {
-            next = next.min(self.opened_at + ASK_UNHEARD_AFTER);
+        if let Some(due) = self.ask_unheard_at() {
+            next = next.min(due);
         }
         if let Some(front) = self.reports.front() {
             if let Some(retry) = self.requester.next_retry() {
                 next = next.min(retry);
             }
-            if front.is_gap() && !front.raised {
-                next = next.min(front.opened_at + self.config.request.delay);
+            let may_raise = self.config.gap_policy != GapPolicy::Stop || !self.reports.has_raised();
+            if let Some(opened_at) = self.reports.oldest_unraised().filter(|_| may_raise) {
+                next = next.min(opened_at + self.config.request.delay);
             }
-            if let GapPolicy::Wait { give_up } = self.config.gap_policy {
-                next = next.min(front.opened_at.max(self.last_progress) + give_up);
-            }
+            next = next.min(front.opened_at.max(self.last_progress) + self.give_up_after());
         }
         (next != Nanos::MAX).then_some(next)
     }
@@ -389,7 +402,7 @@ impl Subscription {
             }
         }
         self.session = Some(session);
-        (self.end, self.deferred_next) = (None, 0);
+        (self.end, self.deferred_next, self.no_room) = (None, 0, (0, 0));
         (self.is_started, self.is_caught_up, self.is_end_told, self.has_delivered) = (false, false, false, false);
         self.gaps.clear();
         self.window.clear();
@@ -416,7 +429,7 @@ impl Subscription {
 
     /// Takes the word of a request address that it retains nothing below `oldest`.
     fn handle_oldest(&mut self, target: usize, oldest: SequenceNumber) {
-        let is_plausible = self.is_started && self.config.trust_oldest && oldest <= self.known_next;
+        let is_plausible = self.is_started && self.config.trust_oldest && Some(oldest) <= self.highest();
         if !is_plausible || !self.requester.handle_oldest(target, oldest) {
             return;
         }
@@ -424,17 +437,27 @@ impl Subscription {
         match self.gaps.first() {
             // Nothing has been delivered: the session is joined later, and nothing is lost.
             Some(missing) if self.config.start == Start::Oldest && !self.has_delivered && oldest > self.expected => {
-                self.expected = missing.end().min(oldest);
+                self.expected = missing.end().min(oldest).min(self.reports.raised_start());
                 self.gaps.forget_below(self.expected);
             }
             _ => {}
         }
     }
 
+    /// Opens the gap of what arrived and could not be kept; returns whether there was one, and room for it.
+    fn open_deferred(&mut self, now: Nanos) -> bool {
+        if self.deferred_next <= self.known_next {
+            return false;
+        }
+        let origin = if self.is_caught_up { GapOrigin::Deferred } else { GapOrigin::LateJoin };
+        self.note_missing(now, self.deferred_next, origin);
+        self.deferred_next <= self.known_next
+    }
+
     /// Opens the gap `known_next..next`. Without room for it, it is opened later.
     fn note_missing(&mut self, now: Nanos, next: SequenceNumber, origin: GapOrigin) {
         let range = SequenceRange::new(self.known_next, next);
-        if self.gaps.open(range) {
+        if self.reports.has_room(origin) && self.gaps.open(range) {
             self.reports.open(range, origin, now);
             self.known_next = next;
         } else {
@@ -465,6 +488,10 @@ impl Subscription {
                 self.last_progress = now;
                 let gaps = &self.gaps;
                 self.reports.note_filled(range, now, |range| gaps.first_within(range).is_some());
+            }
+            if let Some(refused) = self.gaps.first_within(range) {
+                let before = if self.no_room.0 == self.expected { self.no_room.1 } else { SequenceNumber::MAX };
+                self.no_room = (self.expected, refused.start().min(before));
             }
         }
         if !new.is_empty() {
@@ -561,7 +588,7 @@ impl Subscription {
     fn next_loss(&mut self) -> Option<Loss> {
         let missing = self.gaps.first().filter(|missing| missing.start() == self.expected)?;
         let overwritten = self.requester.oldest();
-        let report = self.reports.front_mut()?;
+        let report = self.reports.front_mut().filter(|report| report.raised || !report.is_gap())?;
         let (end, cause) = match report.given_up {
             _ if overwritten > self.expected => (overwritten, LossCause::Overwritten),
             Some(cause) => (report.range.end(), cause),
@@ -598,7 +625,7 @@ impl Subscription {
             }
             report.raised = true;
             self.counters.gaps += 1;
-            if policy == GapPolicy::Skip && report.origin != GapOrigin::Deferred {
+            if policy == GapPolicy::Skip && (report.origin != GapOrigin::Deferred || !self.requester.has_targets()) {
                 report.given_up = Some(LossCause::Skipped);
             }
             sink(Event::Gap(Gap { range: report.range, origin: report.origin }))?;
@@ -611,33 +638,43 @@ impl Subscription {
 
     /// Gives up the first gap when its time is over.
     fn give_up(&mut self, now: Nanos) {
-        let give_up = match self.config.gap_policy {
-            GapPolicy::Wait { give_up } => give_up,
-            GapPolicy::Skip | GapPolicy::Stop => JOIN_GIVE_UP,
-        };
-        let last_progress = self.last_progress;
+        let (last_progress, give_up_after) = (self.last_progress, self.give_up_after());
         if let Some(front) = self.reports.front_mut() {
-            if front.given_up.is_none() && now >= front.opened_at.max(last_progress) + give_up {
+            if front.given_up.is_none() && now >= front.opened_at.max(last_progress) + give_up_after {
                 front.given_up = Some(LossCause::NoAnswer);
             }
         }
     }
 
+    fn give_up_after(&self) -> Nanos {
+        match self.config.gap_policy {
+            GapPolicy::Wait { give_up } => give_up,
+            GapPolicy::Skip | GapPolicy::Stop => JOIN_GIVE_UP,
+        }
+    }
+
     /// Asks once for the first number when nobody is heard.
     fn ask_unheard(&mut self, now: Nanos) -> Option<OutgoingRequest> {
-        let number = match self.config.start {
-            Start::Oldest => 1,
-            Start::At(number) => number.max(1),
-            Start::Live => return None,
-        };
-        if self.has_asked_unheard || now < self.opened_at + ASK_UNHEARD_AFTER {
-            return None;
-        }
+        self.ask_unheard_at().filter(|&due| now >= due)?;
         self.has_asked_unheard = true;
         self.counters.requests += 1;
         let session = self.session.unwrap_or(SessionId::UNKNOWN);
-        let request = Request::new(session, SequenceRange::with_count(number, u64::MAX)).ok()?;
+        let first = if let Start::At(number) = self.config.start { number.max(1) } else { 1 };
+        let request = Request::new(session, SequenceRange::with_count(first, u64::MAX)).ok()?;
         Some(OutgoingRequest { target: 0, request })
+    }
+
+    /// When to ask for the first number if nobody is heard before, where it is known and has not been asked for.
+    fn ask_unheard_at(&self) -> Option<Nanos> {
+        let may_ask = !self.is_started && !self.has_asked_unheard && self.requester.has_targets();
+        (may_ask && self.config.start != Start::Live).then(|| self.opened_at + ASK_UNHEARD_AFTER)
+    }
+
+    fn tell_heard(&mut self, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        match self.session {
+            Some(session) if self.liveness.take_news() => sink(Event::Status(Status::Heard { session })),
+            _ => Continue(()),
+        }
     }
 
     fn count_delivery(&mut self, payload: &[u8]) {

@@ -50,6 +50,9 @@ const CAPTURES: [[u8; 4]; 5] = [
     [0x0A, 0x0D, 0x0D, 0x0A],
 ];
 
+/// How much text convinces without its last character; arbitrary.
+const PLENTY_BYTES: usize = 4_096;
+
 /// Whether the input begins as gzip does.
 pub(super) fn is_gzip(source: &mut Source) -> Result<bool, Problem> {
     begins_with(source, &GZIP)
@@ -65,7 +68,7 @@ pub(super) fn detect(source: &mut Source) -> Result<Format, Problem> {
             return Ok(Format::Pcap);
         }
     }
-    if is_text(source.window(), source.is_ended()) {
+    if is_text(source)? {
         return Ok(Format::Lines);
     }
     if source.fill(LENGTH_BYTES)? {
@@ -95,11 +98,23 @@ fn begins_with(source: &mut Source, magic: &[u8]) -> Result<bool, Problem> {
     }
 }
 
-/// Whether `prefix` is UTF-8 without NUL; a character cut by its end is forgiven unless the input ends there, too.
-fn is_text(prefix: &[u8], is_whole: bool) -> bool {
-    let is_utf8 = match str::from_utf8(prefix) {
-        Ok(_) => true,
-        Err(error) => error.error_len().is_none() && !is_whole,
-    };
-    is_utf8 && !prefix.contains(&0)
+/// Whether what is there is UTF-8 without NUL. A character cut by its end is waited for, or, when plenty is there,
+/// forgiven.
+fn is_text(source: &mut Source) -> Result<bool, Problem> {
+    loop {
+        let prefix = source.window();
+        let length = prefix.len();
+        if prefix.contains(&0) {
+            return Ok(false);
+        }
+        match str::from_utf8(prefix) {
+            Ok(_) => return Ok(true),
+            Err(error) if error.error_len().is_some() => return Ok(false),
+            Err(_) if length >= PLENTY_BYTES => return Ok(true),
+            Err(_) => {}
+        }
+        if !source.fill(length + 1)? {
+            return Ok(false);
+        }
+    }
 }

@@ -116,7 +116,7 @@ impl Input {
         };
         let decoder = match format {
             // Nothing is a valid input of every format, and the same in each.
-            _ if source.window().is_empty() => Decoder::Lines,
+            _ if !source.fill(1)? => Decoder::Lines,
             Format::Blocks => Decoder::Blocks,
             Format::Lines => Decoder::Lines,
             Format::Pcap => Decoder::Pcap(Box::new(Capture::begin(&mut source)?)),
@@ -158,6 +158,12 @@ impl Input {
             (Found::Window { at, length }, _) => &self.source.window()[at..at + length],
         };
         Ok(Some(Message { payload, time }))
+    }
+
+    /// Whether bytes have been read that [`Input::next`] has not handed out yet: without any, it waits for the input.
+    #[must_use]
+    pub fn has_buffered(&self) -> bool {
+        !self.source.window().is_empty()
     }
 
     /// What the user should be told about the input so far; complete once [`Input::next`] has returned `None`.

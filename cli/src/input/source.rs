@@ -57,11 +57,6 @@ impl Source {
         &self.buffer[self.start..self.end]
     }
 
-    /// Whether nothing comes after the window.
-    pub(super) const fn is_ended(&self) -> bool {
-        self.is_ended
-    }
-
     /// Whether the compressed data ended too early.
     pub(super) const fn is_cut_gzip(&self) -> bool {
         self.is_cut_gzip

@@ -39,19 +39,21 @@ impl fmt::Display for Warning {
             }
             Self::TruncatedGzip => f.write_str("the compressed data end too early; what follows is missing"),
             Self::Missing { missing, gaps } => {
-                write!(f, "the capture lacks {missing} messages of the session, in {gaps} gaps")
+                write!(f, "messages of the session that the capture lacks: {missing}, gaps: {gaps}")
             }
-            Self::Late(count) => write!(f, "{count} messages came too late to be put in order and were left out"),
+            Self::Late(count) => write!(f, "messages left out because they came too late to be put in order: {count}"),
             Self::Conflicting(count) => write!(
                 f,
-                "{count} messages were left out because their numbers had carried other bytes before: the capture \
-                 seems to hold a restart within one session"
+                "messages left out because their numbers had carried other bytes before (a restart within one \
+                 session?): {count}"
             ),
             Self::OtherSessions(count) => {
-                write!(f, "{count} messages of other sessions than the first were left out")
+                write!(f, "messages left out because they are of other sessions than the first: {count}")
             }
-            Self::CutPackets(count) => write!(f, "{count} packets were captured only in part and left out"),
-            Self::Fragments(count) => write!(f, "{count} fragments of IP packets were left out"),
+            Self::CutPackets(count) => {
+                write!(f, "packets left out because only their first bytes were captured: {count}")
+            }
+            Self::Fragments(count) => write!(f, "fragments of IP packets, left out: {count}"),
         }
     }
 }

@@ -152,7 +152,7 @@ impl Book {
     pub(super) fn pick(&self, dice: u64) -> Option<OrderIndex> {
         let count = self.resting.len() as u64;
         let among = if dice & 3 == 0 { count } else { count.min(RECENT) };
-        let back = (dice >> 2 & 0xFFFF_FFFF) * among >> 32;
+        let back = ((dice >> 2 & 0xFFFF_FFFF) * among) >> 32;
         self.resting.iter().nth_back(back as usize).map(|&index| OrderIndex(index))
     }
 

@@ -38,6 +38,8 @@ use seqcast_recovery::Nanos;
 pub(super) struct Capture {
     file: CaptureFile,
     followed: Option<Followed>,
+    /// The first packet without messages before there is a stream to follow: where that one may have begun.
+    heard: Option<FeedPacket>,
     rest: Rest,
     held: Vec<u8>,
     counters: CaptureCounters,
@@ -160,10 +162,10 @@ impl Capture {
             return;
         }
         self.counters.packets += 1;
-        let followed = self.followed.get_or_insert_with(|| Followed {
-            stream: packet.stream,
-            order: Order::new(packet.first),
-            announced: 0,
+        let followed = self.followed.get_or_insert_with(|| {
+            let heard = self.heard.filter(|heard| heard.stream == packet.stream);
+            let first = heard.map_or(packet.first, |heard| heard.first.clamp(1, packet.first));
+            Followed { stream: packet.stream, order: Order::new(first), announced: 0 }
         });
         if followed.stream == packet.stream {
             let payload_at = payload.as_ptr().addr() - source.window().as_ptr().addr();
@@ -185,7 +187,10 @@ impl Capture {
                 self.counters.heartbeats += 1;
             }
             Some(followed) if !followed.stream.is_like(packet.stream) => self.counters.other_udp += 1,
-            _ => self.counters.heartbeats += 1,
+            _ => {
+                self.heard.get_or_insert(packet);
+                self.counters.heartbeats += 1;
+            }
         }
     }
 

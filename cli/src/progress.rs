@@ -1,0 +1,91 @@
+//! One line about long work on a terminal, rewritten a few times a second; nothing at all elsewhere.
+
+use seqcast_recovery::Nanos;
+use std::io::{IsTerminal, Write};
+
+/// How often the line is rewritten.
+const INTERVAL: Nanos = Nanos::from_millis(250);
+
+/// The line.
+#[derive(Debug)]
+pub struct Progress {
+    is_shown: bool,
+    due: Nanos,
+    last: Option<(Nanos, u64)>,
+    is_dirty: bool,
+}
+
+impl Progress {
+    /// Shows something only if standard error is a terminal.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { is_shown: std::io::stderr().is_terminal(), due: Nanos::ZERO, last: None, is_dirty: false }
+    }
+
+    /// Rewrites the line when it is time to: `count` is the number of messages so far, from which the rate follows;
+    /// `words` says the rest.
+    pub fn update(&mut self, now: Nanos, count: u64, words: impl FnOnce() -> String) {
+        if !self.is_shown || now < self.due {
+            return;
+        }
+        self.due = now + INTERVAL;
+        let (since, before) = self.last.unwrap_or((now, count));
+        self.last = Some((now, count));
+        let elapsed = (now - since).as_duration().as_secs_f64();
+        let rate = if elapsed > 0.0 { (count.saturating_sub(before)) as f64 / elapsed } else { 0.0 };
+        let mut stderr = std::io::stderr().lock();
+        // A terminal that is gone is no reason to stop.
+        let _ = write!(stderr, "\r\x1b[K{} messages/s, {}", thousands(rate as u64), words());
+        let _ = stderr.flush();
+        self.is_dirty = true;
+    }
+
+    /// Removes the line, before something else is written.
+    pub fn clear(&mut self) {
+        if std::mem::take(&mut self.is_dirty) {
+            let mut stderr = std::io::stderr().lock();
+            let _ = write!(stderr, "\r\x1b[K");
+            let _ = stderr.flush();
+        }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A number with its thousands apart: `1,234,567`.
+#[must_use]
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number of things, in the singular where it is one: `1 gap`, `1,234 gaps`.
+#[must_use]
+pub fn count(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{} {thing}s", thousands(number)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_kept_apart() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1_000), "1,000");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!((count(1, "gap"), count(2_000, "gap")), ("1 gap".to_owned(), "2,000 gaps".to_owned()));
+    }
+}

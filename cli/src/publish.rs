@@ -1,0 +1,273 @@
+//! `seqcast publish`: an input as one session.
+
+use crate::input::{Format, Input};
+use crate::interrupt::Interrupt;
+use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress};
+use crate::outcome::{Condition, Outcome, chain};
+use crate::pace::{Pace, Schedule, wait_until};
+use crate::progress::{Progress, count, thousands};
+use seqcast_protocol::SessionId;
+use seqcast_publisher::{Line, LineDestination, PublishError, Publisher, PublisherCounters, Refusal};
+use seqcast_recovery::{ClaimError, Nanos};
+use seqcast_transport::{Clock, pin_to_core, wait_readable};
+use serde_json::json;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The pace of files that hold no times.
+const DEFAULT_PACE: Pace = Pace::PerSecond(100_000.0);
+
+/// Publish a file, or standard input, as one session
+///
+/// Examples:
+///   seqcast publish --input day.blocks
+///   seqcast publish --input feed.pcap.gz --pace recorded*10 --line-a 239.1.1.1:30001@eth1 --requests 10.1.0.5:30100
+///   producer | seqcast publish --input -
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Options {
+    /// What to publish, gzip-compressed or not; - is standard input
+    #[arg(long, value_name = "FILE|-")]
+    input: PathBuf,
+    /// How the input holds its messages; recognised if not given
+    #[arg(long)]
+    format: Option<Format>,
+    /// When messages leave: max, N/s, recorded, recorded*X. Unless given, captures leave as recorded, standard input as
+    /// it comes, other files at 100000/s. max overruns any reader
+    #[arg(long, value_name = "PACE")]
+    pace: Option<Pace>,
+    /// The session, 1 to 10 characters. Unless given, the start time in µs, in base 36
+    #[arg(long, value_name = "NAME", value_parser = options::session)]
+    session: Option<SessionId>,
+    /// Where line A goes
+    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]", default_value = DEFAULT_LINE_A)]
+    line_a: LineDestination,
+    /// The interface, by name or address, of lines that name none
+    #[arg(long, value_name = "INTERFACE", default_value = "127.0.0.1")]
+    interface: String,
+    /// How many routers a packet may pass
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    ttl: u8,
+    /// Where requests are answered, or none
+    #[arg(long, value_name = "ADDRESS:PORT|none", default_value = DEFAULT_REQUESTS, value_parser = options::optional_address)]
+    requests: OptionalAddress,
+    /// How much is retained for those who missed it
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = options::bytes)]
+    retain: usize,
+    /// The longest packet, 64 to 65507 bytes, without IP and UDP headers
+    #[arg(long, value_name = "BYTES", default_value = "1472", value_parser = options::bytes)]
+    max_datagram: usize,
+    /// How long requests are answered after the end; less when nobody has asked for a second. A second Ctrl-C skips it
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = options::duration)]
+    linger: Duration,
+    /// Pin the publishing thread to this core, and let it spin until each message is due
+    #[arg(long, value_name = "N")]
+    core: Option<usize>,
+    /// Print the summary as JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the subcommand.
+#[must_use]
+pub fn run(options: &Options) -> Outcome {
+    match publish(options) {
+        Ok(outcome) | Err(outcome) => outcome,
+    }
+}
+
+fn publish(options: &Options) -> Result<Outcome, Outcome> {
+    let interrupt = Interrupt::new().map_err(|error| Outcome::failed(&error))?;
+    let input = Input::open(&options.input, options.format).map_err(|error| Outcome::failed(&error))?;
+    let is_stdin = options.input.as_os_str() == "-";
+    let pace = options.pace.unwrap_or(match input.format() {
+        Format::Pcap => Pace::Recorded(1.0),
+        Format::Blocks | Format::Lines if is_stdin => Pace::Max,
+        Format::Blocks | Format::Lines => DEFAULT_PACE,
+    });
+    // The retransmitter's thread starts before this one is pinned, so that it does not inherit the core.
+    let mut publisher = open(options)?;
+    if let Some(core) = options.core {
+        pin_to_core(core).map_err(|error| Outcome::settings(&error))?;
+    }
+    let started = Clock::now();
+    let mut feed = Feed {
+        input,
+        is_stdin,
+        spins: options.core.is_some(),
+        schedule: Schedule::new(pace, started),
+        interrupt: &interrupt,
+        progress: Progress::new(),
+        payload_bytes: 0,
+    };
+    let mut outcome = Outcome::default();
+    if let Err(failure) = feed.run(&mut publisher) {
+        outcome.add(Condition::Failed(failure));
+    }
+    feed.progress.clear();
+    let published = Clock::now() - started;
+    let (session, oldest, next) = (publisher.session(), publisher.oldest(), publisher.next());
+    // One signal ends the feed, another one the linger.
+    let limit = interrupt.count().max(1);
+    match publisher.close_while(|| interrupt.count() <= limit) {
+        Ok(counters) => {
+            let summary = Summary { session, oldest, next, bytes: feed.payload_bytes, published, counters };
+            summary.print(options.json, &feed.input.warnings().iter().map(ToString::to_string).collect::<Vec<_>>());
+        }
+        Err(error) => outcome.add(Condition::Failed(chain(&error))),
+    }
+    Ok(outcome)
+}
+
+fn open(options: &Options) -> Result<Publisher, Outcome> {
+    let session = options.session.unwrap_or_else(|| SessionId::from_number(Clock::unix_micros()));
+    let builder = Publisher::builder(session)
+        .line(Line::A, options.line_a.clone())
+        .interface(&options.interface)
+        .ttl(options.ttl)
+        .retain_bytes(options.retain)
+        .max_datagram(options.max_datagram)
+        .linger(options.linger);
+    let builder = match options.requests.address() {
+        Some(address) => builder.requests(address),
+        None => builder,
+    };
+    builder.open().map_err(|error| Outcome::settings(&error))
+}
+
+/// Messages on their way from an input to a publisher.
+struct Feed<'a> {
+    input: Input,
+    is_stdin: bool,
+    spins: bool,
+    schedule: Schedule,
+    interrupt: &'a Interrupt,
+    progress: Progress,
+    payload_bytes: u64,
+}
+
+impl Feed<'_> {
+    /// Publishes every message at its time, until the input ends or the user interrupts; says what failed.
+    fn run(&mut self, publisher: &mut Publisher) -> Result<(), String> {
+        let mut now = Nanos::ZERO;
+        while !self.interrupt.is_raised() {
+            if self.is_stdin && !self.wait_for_stdin(publisher)? {
+                continue;
+            }
+            let Some(message) = self.input.next().map_err(|error| chain(&error))? else { break };
+            let due = self.schedule.next_due(message.time);
+            if due > now {
+                now = Clock::now();
+                if due > now {
+                    let _ = publisher.flush().map_err(|error| chain(&error))?;
+                    show(&mut self.progress, publisher);
+                    now = wait_until(due, self.spins, || !self.interrupt.is_raised());
+                }
+            }
+            let number = publisher.publish(message.payload).map_err(|error| in_words(&error, publisher.next()))?;
+            self.payload_bytes += message.payload.len() as u64;
+            if number % 16_384 == 0 {
+                show(&mut self.progress, publisher);
+            }
+        }
+        publisher.flush().map(|_| ()).map_err(|error| chain(&error))
+    }
+
+    /// Sends what has been read before standard input has to be waited for; returns whether it can be read.
+    fn wait_for_stdin(&mut self, publisher: &mut Publisher) -> Result<bool, String> {
+        let stdin = [std::io::stdin().as_raw_fd()];
+        let failed = |error: std::io::Error| format!("standard input: {error}");
+        if wait_readable(&stdin, Some(Nanos::ZERO)).map_err(failed)? {
+            return Ok(true);
+        }
+        let _ = publisher.flush().map_err(|error| chain(&error))?;
+        show(&mut self.progress, publisher);
+        Ok(self.input.has_buffered() || wait_readable(&stdin, None).map_err(failed)?)
+    }
+}
+
+fn show(progress: &mut Progress, publisher: &Publisher) {
+    progress.update(Clock::now(), publisher.next() - 1, || {
+        let answers = publisher.counters().retransmitter.responder.retransmissions;
+        format!("next {}, {}", thousands(publisher.next()), count(answers, "retransmission"))
+    });
+}
+
+fn in_words(error: &PublishError, number: u64) -> String {
+    let words = chain(error);
+    match error {
+        PublishError::Claim(ClaimError::TooLong { .. }) => format!("message {number}: {words}; set --max-datagram"),
+        _ => words,
+    }
+}
+
+/// What a publisher did.
+struct Summary {
+    session: SessionId,
+    oldest: u64,
+    next: u64,
+    bytes: u64,
+    published: Nanos,
+    counters: PublisherCounters,
+}
+
+impl Summary {
+    fn print(&self, as_json: bool, warnings: &[String]) {
+        let mut stderr = std::io::stderr().lock();
+        let line = Line::A.index();
+        let retransmitter = &self.counters.retransmitter;
+        let responder = &retransmitter.responder;
+        let refused: u64 = responder.refused.iter().sum();
+        let elapsed_s = self.published.as_duration().as_secs_f64();
+        // There is nobody to tell when standard error or output is gone.
+        for warning in warnings {
+            let _ = writeln!(stderr, "seqcast: warning: {warning}");
+        }
+        let _ = writeln!(
+            stderr,
+            "session {}: {} published in {elapsed_s:.3} s ({} of payload, {}), numbers 1..{}, {} refused by the kernel",
+            self.session,
+            count(self.counters.messages, "message"),
+            count(self.bytes, "byte"),
+            count(self.counters.packets[line], "packet"),
+            self.next,
+            count(self.counters.refused[line], "packet"),
+        );
+        let _ = writeln!(
+            stderr,
+            "{} answered with {} ({}), {} told that it is overwritten, {refused} without an answer",
+            count(responder.requests, "request"),
+            count(responder.retransmissions, "retransmission"),
+            count(responder.messages, "message"),
+            responder.overwritten,
+        );
+        if as_json {
+            let refusals: serde_json::Map<_, _> = Refusal::ALL
+                .iter()
+                .map(|refusal| (refusal.name().to_owned(), json!(responder.refused[*refusal as usize])))
+                .collect();
+            let object = json!({
+                "session": self.session.to_string(),
+                "first": 1,
+                "next": self.next,
+                "oldest": self.oldest,
+                "messages": self.counters.messages,
+                "bytes": self.bytes,
+                "packets_refused": self.counters.refused[line],
+                "requests": responder.requests,
+                "retransmissions": responder.retransmissions,
+                "retransmitted_messages": responder.messages,
+                "overwritten": responder.overwritten,
+                "requests_refused": refusals,
+                "heartbeats": retransmitter.heartbeats,
+                "elapsed_s": elapsed_s,
+                "lines": {
+                    "a": { "packets": self.counters.packets[line], "bytes": self.counters.bytes[line] },
+                },
+            });
+            let _ = writeln!(std::io::stdout().lock(), "{object}");
+        }
+    }
+}

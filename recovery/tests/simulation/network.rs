@@ -1,0 +1,126 @@
+//! What carries datagrams: a queue of happenings in time, and paths that lose, double, reorder, delay and black out.
+
+use crate::plan::PathPlan;
+use seqcast_protocol::{Packet, SequenceNumber};
+use seqcast_recovery::{Impairment, Nanos, Verdict};
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+/// What is to happen, by time; at the same time, in the order in which it was scheduled.
+pub(crate) struct Queue<T> {
+    heap: BinaryHeap<Reverse<Scheduled<T>>>,
+    order: u64,
+}
+
+struct Scheduled<T> {
+    at: Nanos,
+    order: u64,
+    what: T,
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new() -> Self {
+        Self { heap: BinaryHeap::new(), order: 0 }
+    }
+
+    pub(crate) fn schedule(&mut self, at: Nanos, what: T) {
+        self.order += 1;
+        self.heap.push(Reverse(Scheduled { at, order: self.order, what }));
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(Nanos, T)> {
+        self.heap.pop().map(|Reverse(Scheduled { at, what, .. })| (at, what))
+    }
+}
+
+impl<T> Ord for Scheduled<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+impl<T> PartialOrd for Scheduled<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> PartialEq for Scheduled<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<T> Eq for Scheduled<T> {}
+
+/// One path: what goes in comes out after its latency, or not.
+pub(crate) struct Path {
+    plan: PathPlan,
+    impairment: Impairment,
+    clean_from: Nanos,
+    loses: Vec<SequenceNumber>,
+    /// When it is to be popped next, as far as that was scheduled.
+    release_at: Option<Nanos>,
+}
+
+impl Path {
+    /// Each `stream` has random numbers of its own.
+    pub(crate) fn new(plan: &PathPlan, stream: u64, clean_from: Nanos) -> Self {
+        Self {
+            impairment: Impairment::new(&plan.impairment, stream),
+            loses: plan.loses.clone(),
+            plan: plan.clone(),
+            clean_from,
+            release_at: None,
+        }
+    }
+
+    pub(crate) fn latency(&self) -> Nanos {
+        self.plan.latency
+    }
+
+    /// Takes one datagram; `through` gets what leaves the impairment now, to arrive after the latency.
+    pub(crate) fn push(&mut self, now: Nanos, datagram: &[u8], mut through: impl FnMut(&[u8])) {
+        if self.loses_on_purpose(datagram) {
+            return;
+        }
+        if now >= self.clean_from {
+            through(datagram);
+        } else if !self.plan.blackouts.iter().any(|black| black.contains(&now))
+            && self.impairment.push(now, datagram) == Verdict::Deliver
+        {
+            through(datagram);
+        }
+        self.pop(now, through);
+    }
+
+    /// Hands `through` what the impairment has held until now.
+    pub(crate) fn pop(&mut self, now: Nanos, mut through: impl FnMut(&[u8])) {
+        if self.release_at.is_some_and(|at| at <= now) {
+            self.release_at = None;
+        }
+        while let Some(datagram) = self.impairment.pop(now) {
+            through(datagram);
+        }
+    }
+
+    /// When to pop next, if that has not been scheduled yet.
+    pub(crate) fn next_release(&mut self) -> Option<Nanos> {
+        let due = self.impairment.next_due()?;
+        if self.release_at.is_some_and(|at| at <= due) {
+            return None;
+        }
+        self.release_at = Some(due);
+        Some(due)
+    }
+
+    fn loses_on_purpose(&mut self, datagram: &[u8]) -> bool {
+        if self.loses.is_empty() {
+            return false;
+        }
+        let Ok(packet) = Packet::parse(datagram) else { return false };
+        let before = self.loses.len();
+        self.loses.retain(|&number| !packet.range().contains(number));
+        self.loses.len() < before
+    }
+}

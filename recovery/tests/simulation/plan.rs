@@ -1,0 +1,142 @@
+//! What a scenario consists of: who publishes what and when, who listens from when on, over which paths.
+
+use seqcast_protocol::{SequenceNumber, SessionId};
+use seqcast_recovery::{HeartbeatConfig, ImpairmentConfig, Nanos, RequestConfig, SubscriptionConfig};
+use std::ops::Range;
+
+/// Everything that happens in one run; the same scenario always runs the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) seed: u64,
+    /// In the order of their beginnings.
+    pub(crate) sessions: Vec<SessionPlan>,
+    pub(crate) clients: Vec<ClientPlan>,
+    /// From here on nothing is impaired and no path is black.
+    pub(crate) clean_from: Nanos,
+    /// When everybody must have what there is.
+    pub(crate) deadline: Nanos,
+    /// Whether requests are answered for as long as anybody asks, so that nobody may give up for want of an answer.
+    pub(crate) is_answered: bool,
+}
+
+/// One session of the publisher.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionPlan {
+    pub(crate) session: SessionId,
+    pub(crate) begins: Nanos,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) ending: Ending,
+    pub(crate) ring_bytes: usize,
+    pub(crate) max_datagram: usize,
+    pub(crate) heartbeat: HeartbeatConfig,
+}
+
+/// Messages of these sizes are committed at this time, then flushed together.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) at: Nanos,
+    pub(crate) sizes: Vec<usize>,
+}
+
+/// How a session goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Its end is announced, and requests are answered through the linger.
+    End(Nanos),
+    /// Its process is killed, the responder with it.
+    Die(Nanos),
+    /// It goes on beyond the deadline.
+    Never,
+}
+
+/// One subscriber.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientPlan {
+    pub(crate) joins: Nanos,
+    pub(crate) config: SubscriptionConfig,
+    /// By `Line::index`: one path, or two.
+    pub(crate) lines: Vec<PathPlan>,
+    /// There and back, for each request address.
+    pub(crate) targets: Vec<(PathPlan, PathPlan)>,
+    /// How many events a poll takes before its callback breaks.
+    pub(crate) limit: usize,
+    /// How long the application is away after a poll that its limit ended.
+    pub(crate) pause: Nanos,
+    /// How many datagrams the receive buffer of the lines holds; more are dropped by the kernel.
+    pub(crate) receive_buffer: usize,
+    /// When the application is stopped.
+    pub(crate) stalls: Vec<Range<Nanos>>,
+}
+
+/// A path of datagrams from one side to the other.
+#[derive(Clone, Debug)]
+pub(crate) struct PathPlan {
+    pub(crate) latency: Nanos,
+    pub(crate) impairment: ImpairmentConfig,
+    /// While black, a path drops everything.
+    pub(crate) blackouts: Vec<Range<Nanos>>,
+    /// For each of these numbers the first packet that carries it is dropped.
+    pub(crate) loses: Vec<SequenceNumber>,
+}
+
+impl PathPlan {
+    /// A path that alters nothing.
+    pub(crate) fn clean(latency: Nanos) -> Self {
+        Self { latency, impairment: ImpairmentConfig::default(), blackouts: vec![], loses: vec![] }
+    }
+}
+
+impl ClientPlan {
+    /// A subscriber on clean paths of 20 µs that joins at the beginning, with this many request addresses.
+    pub(crate) fn clean(targets: usize) -> Self {
+        let path = PathPlan::clean(Nanos::from_micros(20));
+        Self {
+            joins: Nanos::ZERO,
+            config: SubscriptionConfig {
+                request_targets: targets,
+                request: RequestConfig::default(),
+                window_messages: 4_096,
+                window_bytes: 1 << 20,
+                gap_capacity: 512,
+                ..SubscriptionConfig::default()
+            },
+            lines: vec![path.clone()],
+            targets: vec![(path.clone(), path); targets],
+            limit: usize::MAX,
+            pause: Nanos::ZERO,
+            receive_buffer: usize::MAX,
+            stalls: vec![],
+        }
+    }
+}
+
+impl SessionPlan {
+    /// `count` messages of `bytes`, one each `interval` from the beginning on, then an announced end.
+    pub(crate) fn steady(session: &str, begins: Nanos, count: u64, interval: Nanos, bytes: usize) -> Self {
+        let at = |index: u64| begins + Nanos(interval.0 * index);
+        Self {
+            session: session.parse().expect("a session's name"),
+            begins,
+            steps: (0..count).map(|index| Step { at: at(index), sizes: vec![bytes] }).collect(),
+            ending: Ending::End(at(count)),
+            ring_bytes: 1 << 20,
+            max_datagram: 1_472,
+            heartbeat: HeartbeatConfig::default(),
+        }
+    }
+}
+
+impl Scenario {
+    /// One session, these clients, clean from its last message on, over 30 s after its last message.
+    pub(crate) fn new(session: SessionPlan, clients: Vec<ClientPlan>) -> Self {
+        let last = session.steps.last().map_or(session.begins, |step| step.at);
+        Self {
+            seed: 1,
+            sessions: vec![session],
+            clients,
+            clean_from: last + Nanos(1),
+            deadline: last + Nanos::from_secs(30),
+            is_answered: true,
+        }
+    }
+}
