@@ -58,6 +58,12 @@ impl Outcome {
         Self { conditions: vec![Condition::Failed(chain(error))] }
     }
 
+    /// The setting of this option cannot be had.
+    #[must_use]
+    pub fn option(option: &str, error: &dyn Error) -> Self {
+        Self { conditions: vec![Condition::Settings(format!("{option}: {}", chain(error)))] }
+    }
+
     /// The file of `--output` cannot be created.
     #[must_use]
     pub fn unwritable(path: &Path, error: &io::Error) -> Self {

@@ -7,7 +7,7 @@ use crate::outcome::{Condition, Outcome, chain};
 use crate::pace::{Pace, Schedule, wait_until};
 use crate::progress::{Progress, count, thousands};
 use seqcast_protocol::SessionId;
-use seqcast_publisher::{Line, LineDestination, PublishError, Publisher, PublisherCounters, Refusal};
+use seqcast_publisher::{Line, LineDestination, OpenError, PublishError, Publisher, PublisherCounters, Refusal};
 use seqcast_recovery::{ClaimError, Nanos};
 use seqcast_transport::{Clock, pin_to_core, wait_readable};
 use serde_json::json;
@@ -90,7 +90,7 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     // The retransmitter's thread starts before this one is pinned, so that it does not inherit the core.
     let mut publisher = open(options)?;
     if let Some(core) = options.core {
-        pin_to_core(core).map_err(|error| Outcome::settings(&error))?;
+        pin_to_core(core).map_err(|error| Outcome::option("--core", &error))?;
     }
     let started = Clock::now();
     let mut feed = Feed {
@@ -134,7 +134,22 @@ fn open(options: &Options) -> Result<Publisher, Outcome> {
         Some(address) => builder.requests(address),
         None => builder,
     };
-    builder.open().map_err(|error| Outcome::settings(&error))
+    builder.open().map_err(|error| match option_of(&error) {
+        Some(option) => Outcome::option(option, &error),
+        None => Outcome::settings(&error),
+    })
+}
+
+/// The option whose setting cannot be had.
+fn option_of(error: &OpenError) -> Option<&'static str> {
+    match error {
+        OpenError::Interface(..) => Some("--interface or --line-a"),
+        OpenError::Line(..) => Some("--line-a"),
+        OpenError::UnspecifiedRequests(_) | OpenError::Requests(_) => Some("--requests"),
+        OpenError::MaxDatagram(_) | OpenError::Mtu { .. } => Some("--max-datagram"),
+        OpenError::Memory { .. } | OpenError::Ring(_) => Some("--retain"),
+        _ => None,
+    }
 }
 
 /// Messages on their way from an input to a publisher.

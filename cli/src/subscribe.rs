@@ -7,8 +7,8 @@ use crate::output::{Output, OutputError, OutputFormat};
 use crate::progress::{Progress, count, thousands};
 use seqcast_recovery::Nanos;
 use seqcast_subscriber::{
-    Event, GapPolicy, Idle, IdleStrategy, ImpairmentConfig, Line, LineSource, LossCause, SequenceRange, SessionChoice,
-    Start, Status, Subscriber, SubscriberCounters, pin_to_core,
+    Event, GapPolicy, Idle, IdleStrategy, ImpairmentConfig, Line, LineSource, LossCause, OpenError, SequenceRange,
+    SessionChoice, Start, Status, Subscriber, SubscriberCounters, pin_to_core,
 };
 use seqcast_transport::Clock;
 use serde_json::json;
@@ -117,7 +117,7 @@ fn subscribe(options: &Options) -> Result<Outcome, Outcome> {
     }
     let mut subscriber = open(options)?;
     if let Some(core) = options.core {
-        pin_to_core(core).map_err(|error| Outcome::settings(&error))?;
+        pin_to_core(core).map_err(|error| Outcome::option("--core", &error))?;
     }
     let path = options.output.as_deref().unwrap_or(Path::new("-"));
     let output = Output::open(path, format).map_err(|error| Outcome::unwritable(path, &error))?;
@@ -155,7 +155,12 @@ fn open(options: &Options) -> Result<Subscriber, Outcome> {
     if let Some(impairment) = options.impair {
         builder = builder.impair(impairment);
     }
-    builder.open().map_err(|error| Outcome::settings(&error))
+    builder.open().map_err(|error| match error {
+        OpenError::Interface(..) => Outcome::option("--interface or --line-a", &error),
+        OpenError::Line(..) => Outcome::option("--line-a", &error),
+        OpenError::RecoverFrom(..) => Outcome::option("--recover-from", &error),
+        _ => Outcome::settings(&error),
+    })
 }
 
 /// Why the loop ended.
@@ -202,10 +207,8 @@ impl Listener {
         let mut progress = Progress::new();
         let end = loop {
             let work = subscriber.try_poll(|event| self.handle(event), MESSAGES_PER_POLL);
-            if work == 0 {
-                if let Err(error) = self.output.flush() {
-                    self.failure = Some(error);
-                }
+            if work == 0 && self.failure.is_none() {
+                self.failure = self.output.flush().err();
             }
             if !self.news.is_empty() {
                 progress.clear();

@@ -52,23 +52,23 @@ impl fmt::Display for OpenError {
             Self::Interface(line, error) => write!(f, "line {line:?}: {error}"),
             Self::Line(line, error) => write!(f, "line {line:?}: {error}"),
             Self::UnspecifiedRequests(address) => {
-                write!(f, "requests: {address} would answer on every interface; name the address of one")
+                write!(f, "{address} would answer on every interface; name the address of one")
             }
-            Self::Requests(error) => write!(f, "requests: {error}"),
+            Self::Requests(error) => error.fmt(f),
             Self::MaxDatagram(bytes) => {
-                write!(f, "max_datagram: {bytes} is not within {MIN_DATAGRAM_BYTES}..={MAX_DATAGRAM_BYTES} bytes")
+                write!(f, "max_datagram of {bytes} is not within {MIN_DATAGRAM_BYTES}..={MAX_DATAGRAM_BYTES} bytes")
             }
             Self::Mtu { line, interface, mtu, max_datagram } => write!(
                 f,
-                "max_datagram: {max_datagram} bytes do not pass unfragmented on line {line:?}: the MTU of {interface} \
+                "packets of {max_datagram} bytes (max_datagram) do not pass unfragmented on line {line:?}: the MTU of {interface} \
                  is {mtu}, so at most {} fit",
                 mtu.saturating_sub(28)
             ),
             Self::Memory { retain_bytes } => {
-                write!(f, "retain: there is no memory for a ring of {retain_bytes} bytes; set a smaller one")
+                write!(f, "there is no memory for a ring of {retain_bytes} bytes; set a smaller one")
             }
-            Self::Ring(error) => write!(f, "retain: {error}"),
-            Self::Pin(error) => write!(f, "retransmitter core: {error}"),
+            Self::Ring(error) => write!(f, "retained ring: {error}"),
+            Self::Pin(error) => write!(f, "the retransmitter's thread: {error}"),
             Self::Thread(error) => write!(f, "the retransmitter's thread cannot be started: {error}"),
         }
     }

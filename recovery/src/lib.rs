@@ -1,4 +1,42 @@
-//! The life of a gap, decided without sockets, clocks or threads.
+//! # What seqcast decides, without sockets, clocks or threads
+//!
+//! [`Publication`] and [`Subscription`] are pure state machines: bytes and times go in, packets, requests and events come
+//! out. `seqcast-publisher` and `seqcast-subscriber` put sockets around them; an application with a network stack of its
+//! own does the same, and the simulation drives both ends under one invented clock.
+//!
+//! ## The life of a gap
+//!
+//! 1. A packet or heartbeat shows a number beyond the expected one. The missing range enters the [`GapSet`]; the messages
+//!    beyond it are kept in the [`ReorderWindow`].
+//! 2. For `RequestConfig::delay` it may be filled by another line or by a packet that was overtaken.
+//! 3. [`Event::Gap`] is raised, with its origin, and requests leave: several in flight, each for about a packet.
+//! 4. Answers fill it. Retries follow the measured round trip; a partial answer is completed at once.
+//! 5. Delivery goes on; behind the last of the missing messages comes [`Event::Recovered`]. Or, when nobody retains them
+//!    any more, when nothing was filled for the give-up time, or when the [`GapPolicy`] says so, [`Event::Lost`] stands in
+//!    their place, with its cause.
+//!
+//! A full window or gap set loses nothing: what has no room is forgotten and asked for later. A late join is the same
+//! life, but for the first and last step: what was published before is no gap, and its end is [`Status::CaughtUp`].
+//!
+//! ## Delivered or told
+//!
+//! Let `E` be the sequence of ranges in `Message` (one number) and `Lost` events of one session. Then `E` is gapless and
+//! ascending: each range begins where the one before it ends. Every number is delivered once, with the bytes that were
+//! published, or reported lost once.
+//!
+//! ## The driving contract of a subscription
+//!
+//! **One duty cycle is: [`Subscription::handle_datagram`] for whatever has arrived, [`Subscription::advance`], then
+//! [`Subscription::poll_request`] until it has nothing, all with one reading of a clock that never goes back. The next
+//! duty cycle comes when something arrives, at [`Subscription::timeout`], or at once if this one did anything. When a call
+//! returns `Break` because the sink did, the datagram that was being delivered goes to [`Subscription::resume`] before any
+//! other call but `poll_request`.**
+//!
+//! ## The driving contract of a publication
+//!
+//! **Claim and commit messages, then [`Publication::flush`], which retains them and hands out packets for every line. A
+//! [`Responder`] answers requests from a reader of the ring, and a [`Heartbeat`] says when to break the silence; both run
+//! wherever the caller likes.**
 #![no_std]
 #![forbid(unsafe_code)]
 

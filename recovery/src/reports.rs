@@ -26,6 +26,10 @@ impl Report {
         self.origin != GapOrigin::LateJoin
     }
 
+    fn is_continued_by(&self, range: SequenceRange, now: Nanos) -> bool {
+        self.range.end() == range.start() && (self.opened_at == now || !self.is_gap())
+    }
+
     /// Whether it may still come to cover more: nothing has been said of it.
     fn can_grow(&self, origin: GapOrigin) -> bool {
         self.origin == origin && !self.raised && self.given_up.is_none()
@@ -53,12 +57,12 @@ impl Reports {
         self.reports.len() < self.capacity || self.reports.back().is_some_and(|last| last.can_grow(origin))
     }
 
-    /// Adds a report above all others, for which there is room. What cannot have one of its own, or continues one that
-    /// has not been raised, extends the last.
+    /// Adds a report above all others, for which there is room. What cannot have one of its own, or continues one of the
+    /// same time or a late join, extends the last.
     pub(crate) fn open(&mut self, range: SequenceRange, origin: GapOrigin, now: Nanos) {
         let is_full = self.reports.len() == self.capacity;
         match self.reports.back_mut() {
-            Some(last) if last.can_grow(origin) && (is_full || last.range.end() == range.start()) => {
+            Some(last) if last.can_grow(origin) && (is_full || last.is_continued_by(range, now)) => {
                 last.range = SequenceRange::new(last.range.start(), range.end());
                 last.filled_at = None;
             }
@@ -126,6 +130,14 @@ impl Reports {
     /// Takes the first report off when every number below `expected` has been delivered or given up.
     pub(crate) fn settle(&mut self, expected: SequenceNumber) -> Option<Report> {
         if self.next_settled() > expected { None } else { self.reports.pop_front() }
+    }
+
+    /// Forgets everything below `number`, of which the application has not been told.
+    pub(crate) fn forget_below(&mut self, number: SequenceNumber) {
+        while self.settle(number).is_some() {}
+        if let Some(first) = self.reports.front_mut() {
+            first.range = SequenceRange::new(first.range.start().max(number), first.range.end());
+        }
     }
 
     /// Notes that numbers of `range` have arrived; `is_missing` says whether any of a range still is.

@@ -66,7 +66,7 @@ pub struct Subscription {
     is_caught_up: bool,
     is_end_told: bool,
     is_stopped: bool,
-    has_delivered: bool,
+    has_begun: bool,
     has_asked_unheard: bool,
     opened_at: Nanos,
     last_progress: Nanos,
@@ -101,7 +101,7 @@ impl Subscription {
             is_caught_up: false,
             is_end_told: false,
             is_stopped: false,
-            has_delivered: false,
+            has_begun: false,
             has_asked_unheard: false,
             opened_at: now,
             last_progress: now,
@@ -403,7 +403,7 @@ impl Subscription {
         }
         self.session = Some(session);
         (self.end, self.deferred_next, self.no_room) = (None, 0, (0, 0));
-        (self.is_started, self.is_caught_up, self.is_end_told, self.has_delivered) = (false, false, false, false);
+        (self.is_started, self.is_caught_up, self.is_end_told, self.has_begun) = (false, false, false, false);
         self.gaps.clear();
         self.window.clear();
         self.reports.clear();
@@ -435,10 +435,11 @@ impl Subscription {
         }
         let oldest = self.requester.oldest();
         match self.gaps.first() {
-            // Nothing has been delivered: the session is joined later, and nothing is lost.
-            Some(missing) if self.config.start == Start::Oldest && !self.has_delivered && oldest > self.expected => {
+            // Nothing has been delivered or told: the session is joined later, and nothing is lost.
+            Some(missing) if self.config.start == Start::Oldest && !self.has_begun && oldest > self.expected => {
                 self.expected = missing.end().min(oldest).min(self.reports.raised_start());
                 self.gaps.forget_below(self.expected);
+                self.reports.forget_below(self.expected);
             }
             _ => {}
         }
@@ -449,7 +450,8 @@ impl Subscription {
         if self.deferred_next <= self.known_next {
             return false;
         }
-        let origin = if self.is_caught_up { GapOrigin::Deferred } else { GapOrigin::LateJoin };
+        let is_joining = !self.is_caught_up && self.requester.has_targets();
+        let origin = if is_joining { GapOrigin::LateJoin } else { GapOrigin::Deferred };
         self.note_missing(now, self.deferred_next, origin);
         self.deferred_next <= self.known_next
     }
@@ -567,7 +569,7 @@ impl Subscription {
             if let Some(payload) = self.window.get(number) {
                 self.counters.messages += 1;
                 self.counters.bytes += payload.len() as u64;
-                self.has_delivered = true;
+                self.has_begun = true;
                 self.expected += 1;
                 let flow = sink(Event::Message(Message { number, payload }));
                 self.window.release(number, number + 1);
@@ -575,6 +577,7 @@ impl Subscription {
             } else if let Some(loss) = self.next_loss() {
                 self.gaps.forget_below(loss.range.end());
                 self.expected = loss.range.end();
+                self.has_begun = true;
                 self.window.release(loss.range.start(), self.expected);
                 self.counters.lost += loss.range.count();
                 sink(Event::Lost(loss))?;
@@ -636,13 +639,14 @@ impl Subscription {
         Continue(())
     }
 
-    /// Gives up the first gap when its time is over.
+    /// Gives up the gaps whose time is over.
     fn give_up(&mut self, now: Nanos) {
         let (last_progress, give_up_after) = (self.last_progress, self.give_up_after());
-        if let Some(front) = self.reports.front_mut() {
-            if front.given_up.is_none() && now >= front.opened_at.max(last_progress) + give_up_after {
-                front.given_up = Some(LossCause::NoAnswer);
-            }
+        if now < last_progress + give_up_after {
+            return;
+        }
+        for report in self.reports.iter_mut().take_while(|report| now >= report.opened_at + give_up_after) {
+            report.given_up.get_or_insert(LossCause::NoAnswer);
         }
     }
 
@@ -680,7 +684,7 @@ impl Subscription {
     fn count_delivery(&mut self, payload: &[u8]) {
         self.counters.messages += 1;
         self.counters.bytes += payload.len() as u64;
-        self.has_delivered = true;
+        self.has_begun = true;
         self.expected += 1;
     }
 }

@@ -28,7 +28,7 @@ impl fmt::Display for OpenError {
             Self::Interface(line, error) => write!(f, "line {line:?}: {error}"),
             Self::Line(line, error) => write!(f, "line {line:?}: {error}"),
             Self::RecoverFrom(address, error) => {
-                write!(f, "recover_from {address}: {error}")?;
+                error.fmt(f)?;
                 if !address.ip().is_loopback() {
                     f.write_str("; requests leave on the interface of the first line, name the one that reaches it")?;
                 }

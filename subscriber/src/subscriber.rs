@@ -4,7 +4,9 @@ use crate::builder::SubscriberBuilder;
 use crate::line::DropCount;
 use crate::path::Path;
 use seqcast_protocol::{SequenceNumber, SessionId};
-use seqcast_recovery::{Counters, Event, ImpairmentCounters, Line, Nanos, SessionChoice, Source, Subscription};
+use seqcast_recovery::{
+    Counters, Event, Impairment, ImpairmentCounters, Line, Nanos, SessionChoice, Source, Subscription,
+};
 use seqcast_transport::{Clock, ConnectedSocket, MulticastReceiver};
 use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
@@ -149,7 +151,7 @@ impl Subscriber {
         let lines = self.lines.iter().filter_map(|line| line.path.impairment.as_ref());
         let impairments = lines.chain(self.targets.iter().filter_map(|path| path.impairment.as_ref()));
         let mut impairment = ImpairmentCounters::default();
-        for counters in impairments.map(|impairment| impairment.counters()) {
+        for counters in impairments.map(Impairment::counters) {
             impairment.datagrams += counters.datagrams;
             impairment.dropped += counters.dropped;
             impairment.duplicated += counters.duplicated;

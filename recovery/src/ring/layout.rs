@@ -47,12 +47,13 @@ pub struct RingSize {
 }
 
 impl RingSize {
-    /// Derives a size from the bytes of blocks to retain and the most that one packet may have of them.
+    /// Derives a size from the bytes of blocks to retain and the most that one packet may have of them, cut at
+    /// [`MAX_BLOCKS_BYTES`].
     ///
-    /// The data is `retain_bytes` rounded up to a power of two, but holds at least eight of the largest packets: room is
-    /// made in eighths, so an eighth must hold one of them, and then seven eighths less one packet are always retained.
-    /// The index has one entry per 64 bytes of data: a packet of one 46-byte message takes just that on the way through
-    /// the ring (2 + 46 bytes of blocks, commit word, rounding), and smaller ones are rare enough to let the index decide.
+    /// The data is `retain_bytes` rounded up to a power of two, but holds at least eight of the largest packets: room
+    /// is made in eighths, so an eighth must hold one of them, and then seven eighths less one packet are always kept.
+    /// The index has one entry per 64 bytes of data: what a packet of one message of 47 to 54 bytes takes. The index
+    /// only decides when packets are smaller than that on average.
     #[must_use]
     pub const fn for_bytes(retain_bytes: usize, max_blocks_bytes: usize) -> Self {
         let max_blocks_bytes = if max_blocks_bytes < MAX_BLOCKS_BYTES { max_blocks_bytes } else { MAX_BLOCKS_BYTES };
@@ -267,8 +268,8 @@ impl Index<'_> {
         self.words[self.offset(packet) + 1].load(Ordering::Relaxed)
     }
 
-    /// Searches the packet that holds `number`, backwards from the newest of `packets` (R5): in steps that double, then by
-    /// halves. `None` when its entry was overwritten. What it finds is to be checked against `oldest` (R4).
+    /// Searches the packet that holds `number`, backwards from the newest of `packets` (R5): in steps that double, then
+    /// by halves. `None` when its entry was overwritten. What it finds is to be checked against `oldest` (R4).
     ///
     /// The caller's duty: `number` is below the `next` of `packets`.
     pub(super) fn find(&self, number: SequenceNumber, packets: u64) -> Option<(u64, Entry)> {

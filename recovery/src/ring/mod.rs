@@ -1,8 +1,8 @@
 //! # The retained ring: the publisher's memory of recent messages
 //!
 //! One writer, any number of readers, no locks. The writer never waits for a reader; a reader that is overtaken is told
-//! so, and never gets a byte that was not published. The ring lives in one region of 64-bit atomic words that the caller
-//! owns (heap, anonymous mapping, file) and that holds no addresses, so another process may read it at another place.
+//! so, and never gets a byte that was not published. The ring lives in one region of 64-bit atomic words that the
+//! caller owns (heap, anonymous mapping, file) and that holds no addresses: another process may read it elsewhere.
 //!
 //! ## R1. Layout, in words
 //!
@@ -21,9 +21,9 @@
 //! ## R2. Record
 //!
 //! A commit word, `bytes << 16 | messages`, never zero; then `ceil(bytes / 8)` words of message blocks as they stand on
-//! the wire behind the packet's header (W1), in the byte order of memory, the last word padded with zeros. The word after the newest record is zero: a
-//! reader that follows without index or marks waits there for the next commit word. Records wrap at the end of the data
-//! at any word.
+//! the wire behind the packet's header (W1), in the byte order of memory, the last word padded with zeros. The word
+//! after the newest record is zero: whoever follows record by record, without index or marks, waits there for the next
+//! commit word. Records wrap at the end of the data at any word.
 //!
 //! ## R3. Order of the writer's stores
 //!
@@ -33,35 +33,36 @@
 //!
 //! ## R4. Why a reader can trust what it returns
 //!
-//! Let packet `k` hold the numbers `f(k)..f(k+1)`. Writing a packet touches only words outside the records and index entries of the
-//! packets from `oldest` on. So a store into a word of packet `k`, record or entry, by a later packet comes after the
-//! store `oldest >= f(k+1)` and the release fence behind it (R3).
+//! Let packet `k` hold the numbers `f(k)..f(k+1)`. The writer stores into a word of packet `k`, of its record or its
+//! entry, for the sake of a later packet only after it has stored an `oldest >= f(k+1)` and fenced (R3).
 //!
-//! A reader loads `next` (acquire), so that it sees every packet below it in full; copies words; then an acquire fence;
-//! then loads `oldest`. If one of the copied words came from such a later store, the two fences synchronize and the
-//! load returns at least `f(k+1)`. Hence
+//! A reader loads `next` (acquire), so that it sees every packet below it in full, or something later; copies words;
+//! then fences (acquire); then loads `oldest`. If one copied word came from such a later store, the two fences
+//! synchronize, and the load returns at least `f(k+1)`. Hence
 //!
 //! ```text
 //! oldest <= f(k), loaded after the fence   =>   no copied word of packet k, record or entry, was overwritten
 //! ```
 //!
-//! `oldest` alone is enough, for data and index alike: it is a number, not a position; both are given up by moving it,
-//! before either is overwritten; and it only grows. It stands between packets, so `oldest <= n` for one number `n` of a
-//! packet means that the whole packet is there.
+//! This one mark is enough for data and index alike: it is a number, not a position; whichever of the two is short,
+//! both are given up by moving it; and it only grows. It stands between packets, so `oldest <= n` for any number `n` of
+//! a packet means that the whole packet is there.
 //!
-//! Until that check, what was copied is only a guess: each length is compared with its limit before it is followed, each
-//! position is masked.
+//! Until that check, what was copied is only a guess: each length is compared with its limit before it is followed,
+//! each position is masked.
 //!
 //! ## R5. Why the search finds the right packet
 //!
-//! A request for number `s < next` looks for the packet `j` with `f(j) <= s < f(j+1)` among the last `index entries` of
-//! `P = packets`, loaded after `next`, so that `j < P`. Entry `k` reads as `f(k)`, or, once overwritten, as `f(k + m * index
-//! entries) >= f(P)`, which is larger than `s` and than the newest entry `f(P-1)`. So an overwritten entry is recognised: it is larger
-//! than the newest. It lies below `j` if `s` is still retained, and the search goes up from it. If the newest entry itself was
-//! overwritten, nothing below `P` is left, `s` included. In the end the entry read as `f(k) <= s` is genuine, and
-//! `oldest <= f(k)` (R4) says that it, its position, its record and every later entry are too, so that the entry `k+1`,
-//! read as larger than `s`, closes the bracket. If the check fails, then `oldest > s`: "overwritten" is never a
-//! false alarm either, and nothing is ever tried again.
+//! A read from number `s < next` looks for the packet `j` with `f(j) <= s < f(j+1)` among the last `E` (the index
+//! entries) of `P = packets`, which is loaded after `next`, so that `j < P`. The entry of packet `k` reads as `f(k)`
+//! or, overwritten, as some `f(k + m E) >= f(P)`: larger than `s`, and larger than the newest, `f(P-1)`. By the latter
+//! an overwritten entry is recognised. If `s` is still retained, such a `k` is below `j`, and the search goes up from it.
+//! (If the newest entry was itself overwritten, nothing below `f(P)` is retained, nor is `s`.)
+//!
+//! The search ends at an entry that reads as `f(k) <= s` and so is genuine, beside one that reads as larger than `s`.
+//! `oldest <= f(k)` (R4) then says that packet `k` and all later ones are there, the neighbour's entry included: `k` is
+//! `j`. If the check fails, or no such entry is left, then `oldest > s`: "overwritten" is never a false alarm either,
+//! and nothing is ever tried twice.
 //!
 //! ## R6. Limits
 //!

@@ -87,8 +87,8 @@ impl<M: AsRef<[AtomicU64]>> RingReader<M> {
         self.memory.as_ref()[word].load(Ordering::Acquire)
     }
 
-    /// Copies the blocks of the messages from `range.start()` on into `out`, whole messages, one behind the other, as many
-    /// as are retained, fit, and lie in `range`; at most 0xFFFE. An empty range gives an empty read.
+    /// Copies the blocks of the messages from `range.start()` on into `out`: whole messages, one behind the other, as
+    /// many as are retained, fit, and lie in `range`; at most 0xFFFE. An empty range gives an empty read.
     ///
     /// What it returns was published, byte for byte, whatever the writer does meanwhile. It may be less than there is.
     ///

@@ -1,4 +1,4 @@
-use super::layout::{NEXT_WORD, PACKETS_WORD};
+use super::layout::{Entry, NEXT_WORD, PACKETS_WORD};
 use super::sync::{AtomicU64, Ordering};
 use super::*;
 use seqcast_protocol::{SequenceRange, SessionId};
@@ -102,7 +102,7 @@ fn old_packets_give_way_in_eighths_of_the_data() {
 fn old_packets_give_way_when_the_index_is_full() {
     let mut writer = ring(1024, 16, 64);
     let mut reader = writer.reader();
-    for number in 1..=100 {
+    for number in 1..=40 {
         writer.retain(1, &block(number, 1)).unwrap();
         assert!(writer.next() - writer.oldest() <= 16);
         for start in writer.oldest()..writer.next() {
@@ -110,6 +110,28 @@ fn old_packets_give_way_when_the_index_is_full() {
         }
     }
     assert!(writer.next() - writer.oldest() >= 15);
+}
+
+#[test]
+fn the_search_sees_through_entries_that_were_overwritten_meanwhile() {
+    let entries = 16;
+    let size = RingSize { data_words: 64, index_entries: entries as usize, max_blocks_bytes: 64 };
+    let words = memory(size.words());
+    let index = size.index(&words);
+    let entry = |packet: u64| Entry { first: 1 + 3 * packet, position: 7 * packet };
+    for packets in [1, 2, 5, 16, 21, 40] {
+        (0..packets).for_each(|packet| index.store(packet, entry(packet)));
+        for later in 0..2 * entries {
+            let live = (packets + later).saturating_sub(entries);
+            for number in 1..entry(packets).first {
+                let packet = (number - 1) / 3;
+                let expected = (packet >= live).then(|| (packet, entry(packet)));
+                assert_eq!(index.find(number, packets), expected, "{number} of {packets} packets, {later} later");
+            }
+            index.store(packets + later, entry(packets + later));
+        }
+    }
+    assert_eq!(index.find(1, 0), None);
 }
 
 #[test]

@@ -129,11 +129,15 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
     }
 
     /// Retains one packet: `count` messages, numbered from [`RingWriter::next`] on, whose blocks are `blocks`; returns
-    /// their numbers. That `blocks` holds just `count` whole messages is the caller's duty, checked in debug builds.
+    /// their numbers. That `blocks` holds just `count` whole messages is the caller's duty.
     ///
     /// # Errors
     ///
     /// Says why the packet cannot be retained; the ring stays as it was.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, when `blocks` does not hold just `count` whole messages.
     #[inline]
     pub fn retain(&mut self, count: u16, blocks: &[u8]) -> Result<SequenceRange, RetainError> {
         if self.is_ended {
@@ -168,8 +172,8 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
         Ok(range)
     }
 
-    /// Gives up the oldest packets, so that `end` can be zeroed and an entry written: an eighth of what is short, data or
-    /// index, so that readers see `oldest` move seldom; more when the packet needs more.
+    /// Gives up the oldest packets, so that `end` can be zeroed and an entry written: an eighth of what is short, data
+    /// or index, so that readers see `oldest` move seldom; more when the packet needs more.
     #[cold]
     fn make_room(&mut self, end: u64) {
         let words = self.memory.as_ref();
@@ -202,6 +206,10 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
 
     /// Tells readers that every number below `next` was offered to every line; never moves back, nor past
     /// [`RingWriter::next`].
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, when `next` is past [`RingWriter::next`].
     #[inline]
     pub fn mark_sent(&mut self, next: SequenceNumber) {
         debug_assert!(next <= self.next, "sent before it was retained");

@@ -95,8 +95,19 @@ impl Client {
         }
         let timeout = self.subscription.timeout();
         let is_idle = self.oracle.told.len() == events_before && requests.is_empty() && handed_in == 0;
-        assert!(!is_idle || timeout.is_none_or(|timeout| timeout > now), "wakes at once, and has nothing to do");
+        assert!(
+            !is_idle || timeout.is_none_or(|timeout| timeout > now),
+            "wakes at once, and has nothing to do at {now:?}: {}",
+            self.summary()
+        );
         Polled { requests, next_poll: timeout.map(|timeout| timeout.max(now)) }
+    }
+
+    /// Where the subscription stands, in words.
+    pub(crate) fn summary(&self) -> String {
+        let Self { subscription, .. } = self;
+        let (next, highest, timeout) = (subscription.next(), subscription.highest(), subscription.timeout());
+        format!("next {next:?} of {highest:?}, due at {timeout:?}: {:?}", subscription.counters())
     }
 
     fn deliver(&mut self, now: Nanos, truths: &[&Truth]) -> ControlFlow<()> {

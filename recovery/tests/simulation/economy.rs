@@ -65,9 +65,8 @@ impl Economy {
         assert_eq!(request.request.session(), view.session, "asked for another session");
         assert!(asked.start() >= next && asked.end() <= highest, "asked for {asked}, missing are {next}..{highest}");
         assert!(subscription.open_gaps() > 0, "asked for {asked}, and nothing is missing");
-        let is_open = |range: &SequenceRange| {
-            (range.start().max(next)..range.end()).any(|number| !oracle.is_roomy || !view.has_arrived(number))
-        };
+        let is_open =
+            |range: &SequenceRange| (range.start().max(next)..range.end()).any(|number| !view.has_arrived(number));
         let young = config.request.min_timeout;
         self.in_flight.retain(|(sent_at, _, range)| now < *sent_at + young && is_open(range));
         for (_, _, range) in &self.in_flight {

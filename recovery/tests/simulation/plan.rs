@@ -45,8 +45,6 @@ pub(crate) enum Ending {
     End(Nanos),
     /// Its process is killed, the responder with it.
     Die(Nanos),
-    /// It goes on beyond the deadline.
-    Never,
 }
 
 /// One subscriber.

@@ -1,25 +1,326 @@
 //! The requirements, one scenario each.
 
 use crate::oracle::Told;
-use crate::plan::{ClientPlan, Scenario, SessionPlan};
+use crate::plan::{ClientPlan, Ending, PathPlan, Scenario, SessionPlan, Step};
 use crate::world::World;
 use seqcast_protocol::SequenceRange;
-use seqcast_recovery::Nanos;
+use seqcast_recovery::{
+    GapOrigin, GapPolicy, ImpairmentConfig, LossCause, Nanos, RequestConfig, SessionChoice, Start, Status,
+};
+
+fn range(start: u64, end: u64) -> SequenceRange {
+    SequenceRange::new(start, end)
+}
+
+fn micros(micros: u64) -> Nanos {
+    Nanos::from_micros(micros)
+}
+
+fn millis(millis: u64) -> Nanos {
+    Nanos::from_millis(millis)
+}
+
+fn impaired(text: &str) -> PathPlan {
+    PathPlan { impairment: text.parse().expect("an impairment"), ..PathPlan::clean(micros(20)) }
+}
+
+/// 1,000 messages of 40 bytes, one each 10 µs, and an end.
+fn thousand() -> SessionPlan {
+    SessionPlan::steady("THOUSAND", Nanos::ZERO, 1_000, micros(10), 40)
+}
+
+/// The events that change the data, but for messages and recoveries.
+fn troubles(world: &World) -> Vec<Told> {
+    let is_trouble = |told: &Told| matches!(told, Told::Gap(..) | Told::Lost(..));
+    world.told(0).iter().map(|(_, told)| *told).filter(is_trouble).collect()
+}
+
+fn messages(world: &World) -> Vec<u64> {
+    let number = |(_, told): &(Nanos, Told)| if let Told::Message(number) = told { Some(*number) } else { None };
+    world.told(0).iter().filter_map(number).collect()
+}
+
+fn told_at(world: &World, what: &Told) -> Nanos {
+    let found = world.told(0).iter().find(|(_, told)| told == what);
+    found.unwrap_or_else(|| panic!("{what:?} was not told")).0
+}
+
+fn lost(world: &World) -> u64 {
+    world.clients[0].subscription.counters().lost
+}
 
 #[test]
 fn a_lost_last_message_is_repaired_within_three_milliseconds() {
-    let mut session = SessionPlan::steady("ONE", Nanos::ZERO, 100, Nanos::from_micros(10), 40);
-    session.ending = crate::plan::Ending::End(Nanos::from_secs(1));
+    let mut session = SessionPlan::steady("ONE", Nanos::ZERO, 100, micros(10), 40);
+    session.ending = Ending::End(Nanos::from_secs(1));
     let mut client = ClientPlan::clean(1);
     client.lines[0].loses = vec![100];
     let world = World::run(&Scenario::new(session, vec![client]));
-    let sent_at = Nanos::from_micros(990);
-    let delivered_at = world.told(0).iter().find(|(_, told)| *told == Told::Message(100)).map(|(at, _)| *at);
-    assert!(delivered_at.is_some_and(|at| at - sent_at <= Nanos::from_millis(3)), "{delivered_at:?}");
-    assert!(
-        world
-            .told(0)
-            .iter()
-            .any(|(_, told)| matches!(told, Told::Recovered(range, _) if *range == SequenceRange::new(100, 101)))
-    );
+    assert!(told_at(&world, &Told::Message(100)) <= micros(990) + millis(3));
+    assert_eq!(world.clients[0].economy.requests, 1);
+}
+
+#[test]
+fn ten_percent_loss_in_bursts_loses_nothing() {
+    let mut client = ClientPlan::clean(1);
+    client.lines = vec![impaired("loss=10%,burst=5,seed=3")];
+    client.targets = vec![(impaired("loss=10%,burst=5,seed=4"), impaired("loss=10%,burst=5,seed=5"))];
+    let world = World::run(&Scenario::new(thousand(), vec![client]));
+    assert_eq!(messages(&world), (1..=1_000).collect::<Vec<_>>());
+    assert!(world.clients[0].subscription.counters().recovered > 50);
+}
+
+#[test]
+fn a_clean_line_needs_no_request() {
+    let world = World::run(&Scenario::new(thousand(), vec![ClientPlan::clean(1)]));
+    assert_eq!((world.clients[0].economy.requests, troubles(&world)), (0, vec![]));
+}
+
+#[test]
+fn a_blackout_longer_than_the_ring_loses_exactly_what_was_overwritten() {
+    let mut session = thousand();
+    session.ring_bytes = 1;
+    let mut client = ClientPlan::clean(1);
+    client.lines[0].blackouts = vec![millis(2)..millis(8)];
+    let world = World::run(&Scenario::new(session, vec![client]));
+    let causes = troubles(&world).into_iter().filter_map(|told| match told {
+        Told::Lost(range, cause) => Some((range, cause)),
+        _ => None,
+    });
+    let next = causes.fold(201, |next, (range, cause)| {
+        assert_eq!((range.start(), cause), (next, LossCause::Overwritten));
+        range.end()
+    });
+    assert_eq!(messages(&world), (1..201).chain(next..=1_000).collect::<Vec<_>>());
+    assert!(world.clients[0].subscription.counters().recovered > 0, "the rest of the gap was still retained");
+}
+
+#[test]
+fn a_late_joiner_takes_everything_that_is_retained() {
+    let mut client = ClientPlan::clean(1);
+    client.joins = millis(5);
+    let world = World::run(&Scenario::new(thousand(), vec![client]));
+    assert_eq!(messages(&world), (1..=1_000).collect::<Vec<_>>());
+    assert_eq!(troubles(&world), [], "what was published before is no gap");
+    let statuses = world.told(0).iter().filter(|(_, told)| matches!(told, Told::Status(Status::CaughtUp { .. })));
+    assert_eq!(statuses.count(), 1);
+}
+
+#[test]
+fn a_late_joiner_of_a_lapped_ring_starts_at_the_oldest_without_loss() {
+    let mut session = thousand();
+    session.ring_bytes = 1;
+    let mut client = ClientPlan::clean(1);
+    client.joins = millis(5);
+    let world = World::run(&Scenario::new(session, vec![client]));
+    let messages = messages(&world);
+    assert!(messages[0] > 1 && messages[0] < 500, "started at {}", messages[0]);
+    assert_eq!(messages, (messages[0]..=1_000).collect::<Vec<_>>());
+    assert_eq!(troubles(&world), []);
+}
+
+#[test]
+fn a_start_at_a_number_that_is_overwritten_is_told_as_a_loss() {
+    let mut session = thousand();
+    session.ring_bytes = 1;
+    let mut client = ClientPlan::clean(1);
+    client.joins = millis(5);
+    client.config.start = Start::At(10);
+    let world = World::run(&Scenario::new(session, vec![client]));
+    let Some(Told::Lost(first, LossCause::Overwritten)) = troubles(&world).first().copied() else { panic!("no loss") };
+    assert_eq!(first.start(), 10);
+    assert_eq!(messages(&world).len() as u64 + lost(&world), 991);
+}
+
+#[test]
+fn a_live_start_asks_for_nothing_that_went_before() {
+    let mut client = ClientPlan::clean(1);
+    client.joins = millis(5);
+    client.config.start = Start::Live;
+    let world = World::run(&Scenario::new(thousand(), vec![client]));
+    assert_eq!(messages(&world), (501..=1_000).collect::<Vec<_>>());
+    assert_eq!(world.clients[0].economy.requests, 0);
+}
+
+#[test]
+fn skip_delivers_on_at_once() {
+    let mut client = ClientPlan::clean(1);
+    client.lines[0].loses = vec![10, 11, 20];
+    client.config.gap_policy = GapPolicy::Skip;
+    let world = World::run(&Scenario::new(thousand(), vec![client]));
+    let gap = |start, end| Told::Gap(range(start, end), GapOrigin::Unknown);
+    let skipped = |start, end| Told::Lost(range(start, end), LossCause::Skipped);
+    assert_eq!(troubles(&world), [gap(10, 12), skipped(10, 12), gap(20, 21), skipped(20, 21)]);
+    assert_eq!(told_at(&world, &Told::Message(12)), micros(110 + 20));
+    assert_eq!(world.clients[0].economy.requests, 0);
+}
+
+#[test]
+fn stop_delivers_nothing_beyond_the_gap() {
+    let mut client = ClientPlan::clean(1);
+    client.lines[0].loses = vec![10];
+    client.config.gap_policy = GapPolicy::Stop;
+    let world = World::run(&Scenario::new(thousand(), vec![client]));
+    assert_eq!(messages(&world), (1..10).collect::<Vec<_>>());
+    assert_eq!(world.told(0).last().map(|(_, told)| *told), Some(Told::Status(Status::Stopped { next: 10 })));
+    assert_eq!(world.clients[0].economy.requests, 0);
+}
+
+/// Two sessions, the second a second behind the first, with a client that follows.
+fn restart(ending: Ending) -> World {
+    let mut first = SessionPlan::steady("FIRST", Nanos::ZERO, 100, micros(10), 40);
+    first.ending = ending;
+    let mut client = ClientPlan::clean(1);
+    client.config.session = SessionChoice::Any;
+    client.config.silent_after = millis(200);
+    // What is left of the first session arrives when the second one is long there.
+    client.lines[0].impairment = ImpairmentConfig { duplicate: 0.2, ..ImpairmentConfig::default() };
+    client.lines[0].impairment.delay = (Nanos::ZERO, millis(40));
+    let mut scenario = Scenario::new(first, vec![client]);
+    scenario.sessions.push(SessionPlan::steady("SECOND", millis(20), 20_000, micros(20), 40));
+    scenario.clean_from = Nanos::from_secs(1);
+    World::run(&scenario)
+}
+
+#[test]
+fn a_following_subscriber_switches_only_after_end_or_silence_and_never_back() {
+    let told = |world: &World| -> Vec<Told> {
+        let is_news = |told: &Told| matches!(told, Told::NewSession(_) | Told::EndOfSession(_));
+        world.told(0).iter().map(|(_, told)| *told).filter(is_news).collect()
+    };
+    let [first, second] = ["FIRST", "SECOND"].map(|name| Told::NewSession(name.parse().expect("a name")));
+    let world = restart(Ending::End(millis(1)));
+    assert_eq!(told(&world), [first, Told::EndOfSession(101), second, Told::EndOfSession(20_001)]);
+    let world = restart(Ending::Die(millis(1)));
+    assert_eq!(told(&world), [first, second, Told::EndOfSession(20_001)]);
+    assert!(told_at(&world, &second) >= millis(200), "not before it was silent");
+}
+
+#[test]
+fn a_dead_responder_is_given_up_after_the_deadline_and_counted_from_the_last_progress() {
+    // Numbers 1..=100 at once; 10 and 20 are lost; answers come until 1 s, and the line brings 20 back at 2 s.
+    let mut session = thousand();
+    session.ending = Ending::End(Nanos::from_secs(20));
+    let mut client = ClientPlan::clean(1);
+    client.lines[0].loses = vec![10];
+    client.targets[0].0.blackouts = vec![Nanos::ZERO..Nanos::from_secs(60)];
+    client.config.gap_policy = GapPolicy::Wait { give_up: Nanos::from_secs(2) };
+    let mut scenario = Scenario::new(session.clone(), vec![client.clone()]);
+    scenario.is_answered = false;
+    scenario.clean_from = Nanos::from_secs(60);
+    scenario.deadline = Nanos::from_secs(61);
+    let world = World::run(&scenario);
+    let found = told_at(&world, &Told::Gap(range(10, 11), GapOrigin::Unknown));
+    assert_eq!(told_at(&world, &Told::Lost(range(10, 11), LossCause::NoAnswer)), found + Nanos::from_secs(2));
+
+    // The line alone fills a second gap, late: the deadline of the first counts from there.
+    client.lines[0].loses = vec![10, 500];
+    client.lines.push(PathPlan { latency: millis(1_500), ..PathPlan::clean(Nanos::ZERO) });
+    client.lines[1].loses = vec![10];
+    let mut scenario = Scenario::new(session, vec![client]);
+    scenario.is_answered = false;
+    scenario.clean_from = Nanos::from_secs(60);
+    scenario.deadline = Nanos::from_secs(61);
+    let world = World::run(&scenario);
+    let progress = micros(4_990) + millis(1_500);
+    let lost_at = told_at(&world, &Told::Lost(range(10, 11), LossCause::NoAnswer));
+    assert_eq!(lost_at, progress + Nanos::from_secs(2));
+}
+
+#[test]
+fn duplicated_and_reordered_packets_change_nothing() {
+    let mut client = ClientPlan::clean(1);
+    client.lines = vec![impaired("duplicate=30%,reorder=30%,seed=9")];
+    client.config.request.delay = millis(2);
+    let world = World::run(&Scenario::new(thousand(), vec![client]));
+    assert_eq!(messages(&world), (1..=1_000).collect::<Vec<_>>());
+    assert_eq!(world.clients[0].economy.requests, 0, "whoever waits for what is late need not ask");
+    assert!(world.clients[0].subscription.counters().duplicates > 200);
+}
+
+#[test]
+fn a_full_window_loses_nothing() {
+    let mut client = ClientPlan::clean(1);
+    client.lines = vec![impaired("loss=5%,seed=1")];
+    client.targets[0].0.latency = millis(1);
+    (client.config.window_messages, client.config.window_bytes) = (16, 300);
+    let world = World::run(&Scenario::new(thousand(), vec![client]));
+    assert_eq!(messages(&world), (1..=1_000).collect::<Vec<_>>());
+    assert!(world.clients[0].subscription.counters().deferred > 100);
+}
+
+#[test]
+fn a_full_gap_set_loses_nothing() {
+    let mut client = ClientPlan::clean(1);
+    client.lines = vec![impaired("loss=30%,seed=1")];
+    client.targets[0].0.latency = millis(1);
+    client.config.gap_capacity = 2;
+    let world = World::run(&Scenario::new(thousand(), vec![client]));
+    assert_eq!(messages(&world), (1..=1_000).collect::<Vec<_>>());
+    assert!(world.clients[0].subscription.counters().deferred > 100);
+}
+
+#[test]
+fn the_end_of_session_is_told_once_after_the_last_gap_is_filled() {
+    let mut client = ClientPlan::clean(1);
+    client.lines[0].loses = vec![999, 1_000];
+    client.targets[0].0.latency = millis(30);
+    let world = World::run(&Scenario::new(thousand(), vec![client]));
+    let last: Vec<Told> = world.told(0).iter().rev().take(3).map(|(_, told)| *told).collect();
+    assert!(matches!(last[0], Told::Status(Status::Silent { .. })), "{last:?}");
+    assert_eq!(last[1], Told::EndOfSession(1_001));
+    assert!(matches!(last[2], Told::Recovered(filled, _) if filled.end() == 1_001), "{last:?}");
+}
+
+#[test]
+fn two_request_addresses_stand_in_for_each_other() {
+    let mut client = ClientPlan::clean(2);
+    client.lines = vec![impaired("loss=5%,seed=2")];
+    client.targets[0].0.blackouts = vec![Nanos::ZERO..Nanos::from_secs(60)];
+    let mut scenario = Scenario::new(thousand(), vec![client]);
+    scenario.clean_from = Nanos::from_secs(60);
+    scenario.sessions[0].ending = Ending::End(Nanos::from_secs(10));
+    let world = World::run(&scenario);
+    assert_eq!(messages(&world), (1..=1_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_callback_that_breaks_at_every_event_gets_every_event_once() {
+    let mut client = ClientPlan::clean(1);
+    client.lines = vec![impaired("loss=10%,duplicate=5%,reorder=5%,seed=4")];
+    client.limit = 1;
+    let world = World::run(&Scenario::new(thousand(), vec![client]));
+    assert_eq!(messages(&world), (1..=1_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_the_kernel_dropped_is_named_and_repaired() {
+    let mut client = ClientPlan::clean(1);
+    client.receive_buffer = 10;
+    client.stalls = vec![millis(2)..millis(4)];
+    let world = World::run(&Scenario::new(thousand(), vec![client]));
+    assert_eq!(messages(&world), (1..=1_000).collect::<Vec<_>>());
+    let [Told::Gap(gap, GapOrigin::KernelDrop(drops))] = troubles(&world)[..] else { panic!("{:?}", troubles(&world)) };
+    assert_eq!(gap.count(), u64::from(drops));
+}
+
+#[test]
+fn empty_messages_and_packets_of_many_are_messages_like_others() {
+    let mut session = thousand();
+    session.steps = vec![Step { at: micros(100), sizes: vec![0; 3_000] }, Step { at: millis(1), sizes: vec![0, 9, 0] }];
+    let mut client = ClientPlan::clean(1);
+    client.lines[0].loses = vec![1, 2_000];
+    let world = World::run(&Scenario::new(session, vec![client]));
+    assert_eq!(messages(&world), (1..=3_003).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_second_line_fills_the_gap_before_any_request() {
+    let mut client = ClientPlan::clean(1);
+    client.lines.push(PathPlan::clean(micros(80)));
+    client.lines[0].loses = (8..=990).step_by(7).collect();
+    client.config.request = RequestConfig { delay: micros(200), ..RequestConfig::default() };
+    let world = World::run(&Scenario::new(thousand(), vec![client]));
+    assert_eq!(messages(&world), (1..=1_000).collect::<Vec<_>>());
+    assert_eq!((world.clients[0].economy.requests, troubles(&world)), (0, vec![]));
 }

@@ -93,7 +93,7 @@ impl Source {
                     self.truth.is_ended = true;
                 }
             }
-            Ending::Die(_) | Ending::Never => self.stop(),
+            Ending::Die(_) => self.stop(),
         }
     }
 

@@ -82,7 +82,14 @@ impl Capture {
                 None => return Err(source.damaged("neither pcap nor pcapng begins like this")),
             },
         };
-        Ok(Self { file, followed: None, rest: Rest::default(), held: Vec::new(), counters: CaptureCounters::default() })
+        Ok(Self {
+            file,
+            followed: None,
+            heard: None,
+            rest: Rest::default(),
+            held: Vec::new(),
+            counters: CaptureCounters::default(),
+        })
     }
 
     /// The message that [`Found::Held`] stands for.
