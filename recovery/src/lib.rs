@@ -46,6 +46,7 @@ extern crate std;
 
 mod config;
 mod counters;
+mod duration;
 mod event;
 mod gaps;
 mod heartbeat;
@@ -64,17 +65,18 @@ mod window;
 
 pub use config::{GapPolicy, SessionChoice, Start, SubscriptionConfig};
 pub use counters::{Counters, LineCounters};
+pub use duration::{DurationError, parse_duration};
 pub use event::{
     EndOfSession, Event, Gap, GapOrigin, Line, Loss, LossCause, Message, NewSession, PreviousSession, Recovered, Status,
 };
 pub use gaps::GapSet;
 pub use heartbeat::{Heartbeat, HeartbeatConfig};
-pub use impairment::*;
+pub use impairment::{Impairment, ImpairmentConfig, ImpairmentCounters, ImpairmentError, Verdict};
 pub use publication::{Claim, ClaimError, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Packets, Publication};
 pub use random::Random;
 pub use requester::RequestConfig;
 pub use responder::{Refusal, Responder, ResponderCounters};
-pub use ring::*;
+pub use ring::{MAX_BLOCKS_BYTES, RetainError, RingError, RingRead, RingReadError, RingReader, RingSize, RingWriter};
 pub use subscription::{OutgoingRequest, Source, Subscription};
 pub use time::Nanos;
 pub use window::ReorderWindow;

@@ -579,7 +579,7 @@ impl Subscription {
                 self.expected = loss.range.end();
                 self.has_begun = true;
                 self.window.release(loss.range.start(), self.expected);
-                self.counters.lost += loss.range.count();
+                self.counters.lost = self.counters.lost.saturating_add(loss.range.count());
                 sink(Event::Lost(loss))?;
             } else {
                 return Continue(());

@@ -12,7 +12,6 @@ use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -163,6 +162,12 @@ impl Seqcast<'_> {
     /// Adds an option whose value is a path.
     pub(crate) fn with(mut self, option: &str, path: &Path) -> Self {
         self.command.arg(option).arg(path);
+        self
+    }
+
+    /// Adds arguments.
+    pub(crate) fn and(mut self, arguments: &[&str]) -> Self {
+        self.command.args(arguments);
         self
     }
 
@@ -385,7 +390,8 @@ impl Observer {
 
 /// A socket that hears a group on loopback, waiting at most 100 ms per datagram.
 pub(crate) fn join(line: SocketAddrV4) -> UdpSocket {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, Some(socket2::Protocol::UDP)).unwrap();
+    let socket =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, Some(socket2::Protocol::UDP)).unwrap();
     socket.set_reuse_address(true).unwrap();
     // As much as there is; what does not fit is dropped, and tests reckon with that.
     let _ = socket.set_recv_buffer_size(4 << 20);
@@ -400,8 +406,5 @@ pub(crate) fn join(line: SocketAddrV4) -> UdpSocket {
 pub(crate) fn is_bound(address: SocketAddrV4) -> bool {
     let number = u32::from_ne_bytes(address.ip().octets());
     let entry = format!(" {number:08X}:{:04X} ", address.port());
-    File::open("/proc/net/udp")
-        .and_then(std::io::read_to_string)
-        .unwrap()
-        .contains(&entry)
+    File::open("/proc/net/udp").and_then(std::io::read_to_string).unwrap().contains(&entry)
 }
