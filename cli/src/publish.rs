@@ -1,6 +1,6 @@
 //! `seqcast publish`: an input as one session.
 
-use crate::input::{Format, Input};
+use crate::input::{Format, Input, InputError, Problem};
 use crate::interrupt::Interrupt;
 use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress};
 use crate::outcome::{Condition, Outcome, chain};
@@ -11,13 +11,19 @@ use seqcast_publisher::{Line, LineDestination, OpenError, PublishError, Publishe
 use seqcast_recovery::{ClaimError, Nanos};
 use seqcast_transport::{Clock, pin_to_core, wait_readable};
 use serde_json::json;
-use std::io::Write;
-use std::os::fd::AsRawFd;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The pace of files that hold no times.
 const DEFAULT_PACE: Pace = Pace::PerSecond(100_000.0);
+
+/// The longest wait for standard input, so that signals that came just before it are seen.
+const LONGEST_WAIT: Nanos = Nanos::from_millis(100);
 
 /// Publish a file, or standard input, as one session
 ///
@@ -80,8 +86,16 @@ pub fn run(options: &Options) -> Outcome {
 
 fn publish(options: &Options) -> Result<Outcome, Outcome> {
     let interrupt = Interrupt::new().map_err(|error| Outcome::failed(&error))?;
-    let input = Input::open(&options.input, options.format).map_err(|error| Outcome::failed(&error))?;
     let is_stdin = options.input.as_os_str() == "-";
+    let is_open = Arc::new(AtomicBool::new(false));
+    let input = if is_stdin {
+        let stdin = StandardInput::new(&interrupt, &is_open).map_err(|error| Outcome::failed(&error))?;
+        Input::from_reader("standard input", stdin, options.format)
+    } else {
+        Input::open(&options.input, options.format)
+    };
+    let input = input.map_err(|error| Outcome::failed(&error))?;
+    is_open.store(true, Ordering::Relaxed);
     let pace = options.pace.unwrap_or(match input.format() {
         Format::Pcap => Pace::Recorded(1.0),
         Format::Blocks | Format::Lines if is_stdin => Pace::Max,
@@ -95,7 +109,6 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     let started = Clock::now();
     let mut feed = Feed {
         input,
-        is_stdin,
         spins: options.core.is_some(),
         schedule: Schedule::new(pace, started),
         interrupt: &interrupt,
@@ -155,7 +168,6 @@ fn option_of(error: &OpenError) -> Option<&'static str> {
 /// Messages on their way from an input to a publisher.
 struct Feed<'a> {
     input: Input,
-    is_stdin: bool,
     spins: bool,
     schedule: Schedule,
     interrupt: &'a Interrupt,
@@ -168,10 +180,15 @@ impl Feed<'_> {
     fn run(&mut self, publisher: &mut Publisher) -> Result<(), String> {
         let mut now = Nanos::ZERO;
         while !self.interrupt.is_raised() {
-            if self.is_stdin && !self.wait_for_stdin(publisher)? {
-                continue;
-            }
-            let Some(message) = self.input.next().map_err(|error| chain(&error))? else { break };
+            let message = match self.input.next() {
+                Ok(Some(message)) => message,
+                Ok(None) => break,
+                Err(error) if is_not_there_yet(&error) => {
+                    self.wait_for_stdin(publisher)?;
+                    continue;
+                }
+                Err(error) => return Err(chain(&error)),
+            };
             let due = self.schedule.next_due(message.time);
             if due > now {
                 now = Clock::now();
@@ -190,17 +207,49 @@ impl Feed<'_> {
         publisher.flush().map(|_| ()).map_err(|error| chain(&error))
     }
 
-    /// Sends what has been read before standard input has to be waited for; returns whether it can be read.
-    fn wait_for_stdin(&mut self, publisher: &mut Publisher) -> Result<bool, String> {
-        let stdin = [std::io::stdin().as_raw_fd()];
-        let failed = |error: std::io::Error| format!("standard input: {error}");
-        if wait_readable(&stdin, Some(Nanos::ZERO)).map_err(failed)? {
-            return Ok(true);
-        }
+    /// Sends what has been read, then waits for standard input, or long enough to look for an interrupt.
+    fn wait_for_stdin(&mut self, publisher: &mut Publisher) -> Result<(), String> {
         let _ = publisher.flush().map_err(|error| chain(&error))?;
         show(&mut self.progress, publisher);
-        Ok(self.input.has_buffered() || wait_readable(&stdin, None).map_err(failed)?)
+        let waited = wait_readable(&[io::stdin().as_raw_fd()], Some(LONGEST_WAIT));
+        waited.map(|_| ()).map_err(|error| format!("standard input: {error}"))
     }
+}
+
+/// Standard input, which an interrupt ends while its first bytes are waited for; once it is open, what is not there yet
+/// is the error `WouldBlock`, and the reader is asked again later.
+struct StandardInput {
+    // Without the standard library's own buffer, whose bytes a wait for the descriptor would not see.
+    file: File,
+    interrupt: Interrupt,
+    is_open: Arc<AtomicBool>,
+}
+
+impl StandardInput {
+    fn new(interrupt: &Interrupt, is_open: &Arc<AtomicBool>) -> io::Result<Self> {
+        let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        Ok(Self { file, interrupt: interrupt.clone(), is_open: Arc::clone(is_open) })
+    }
+}
+
+impl Read for StandardInput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let is_open = self.is_open.load(Ordering::Relaxed);
+        let timeout = if is_open { Nanos::ZERO } else { LONGEST_WAIT };
+        while !wait_readable(&[self.file.as_raw_fd()], Some(timeout))? {
+            if is_open {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            if self.interrupt.is_raised() {
+                return Ok(0);
+            }
+        }
+        self.file.read(buffer)
+    }
+}
+
+fn is_not_there_yet(error: &InputError) -> bool {
+    matches!(error.problem(), Problem::Read { error, .. } if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 fn show(progress: &mut Progress, publisher: &Publisher) {

@@ -12,6 +12,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use support::{
     Ended, Observer, PATIENCE, Place, Running, assert_same, blocks, feed, is_bound, messages, number, pause,
     seconds_since, wait_for,
@@ -204,13 +206,15 @@ fn a_stopped_subscriber_is_told_exactly_what_was_overwritten() {
     let oldest = number(&publisher.wait().expect_code(0).json(), "oldest");
     let ended = subscriber.wait().expect_code(3);
     let heard = ended.json();
-    let [(first, next, cause)] = lost_ranges(&heard)[..] else { panic!("one range: {heard}") };
-    assert_eq!((next, cause), (oldest, "overwritten"));
-    assert!(first > 1_000 && next <= MESSAGES, "{heard}");
-    let kept = all[..first as usize - 1].iter().chain(&all[next as usize - 1..]);
-    assert_same(&fs::read(&output).unwrap(), &blocks(kept.copied()));
-    assert_eq!(number(&heard, "lost"), next - first);
-    assert_eq!(number(&heard, "messages"), MESSAGES - (next - first));
+    let lost = lost_ranges(&heard);
+    // Most often one range; a packet that was small enough for the last bytes of the kernel's buffer splits it.
+    assert!(lost.iter().all(|range| range.0 > 1_000 && range.2 == "overwritten"), "{heard}");
+    assert_eq!(lost.last().unwrap().1, oldest);
+    assert!(oldest <= MESSAGES, "{heard}");
+    let kept = (1..).zip(&all).filter(|(number, _)| !lost.iter().any(|range| (range.0..range.1).contains(number)));
+    assert_same(&fs::read(&output).unwrap(), &blocks(kept.map(|(_, message)| *message)));
+    let count = lost.iter().map(|range| range.1 - range.0).sum::<u64>();
+    assert_eq!((number(&heard, "lost"), number(&heard, "messages")), (count, MESSAGES - count));
     assert_eq!(number(&heard, "exit_code"), 3);
     assert!(ended.errors.contains("overwritten"), "{}", ended.errors);
 }
@@ -236,14 +240,25 @@ fn a_stalled_reader_delays_its_own_subscriber_and_nobody_else() {
     wait_for("the neighbour's output", || (fs::read(&output).unwrap().len() == input.len()).then_some(()));
     assert!(!stalled.has_ended(), "its reader has not read anything yet");
 
-    let reading = std::thread::spawn(move || {
-        let mut read = Vec::new();
-        reader.read_to_end(&mut read).map(|_| read)
+    let count = Arc::new(AtomicUsize::new(0));
+    let reading = std::thread::spawn({
+        let count = Arc::clone(&count);
+        move || {
+            let (mut read, mut chunk) = (Vec::new(), [0; 65_536]);
+            loop {
+                let length = reader.read(&mut chunk).unwrap();
+                if length == 0 {
+                    return read;
+                }
+                read.extend(&chunk[..length]);
+                count.fetch_add(length, Ordering::Relaxed);
+            }
+        }
     });
-    stalled.wait_for_words(&format!("caught up at {}", MESSAGES + 1));
+    wait_for("the stalled reader's messages", || (count.load(Ordering::Relaxed) == input.len()).then_some(()));
     drop(pipe.join().unwrap());
     let ended = stalled.wait().expect_code(0);
-    assert_same(&reading.join().unwrap().unwrap(), &input);
+    assert_same(&reading.join().unwrap(), &input);
     assert_eq!(number(&ended.json_among_errors(), "messages"), MESSAGES);
     neighbour.wait().expect_code(0);
     assert_same(&fs::read(&output).unwrap(), &input);

@@ -5,7 +5,7 @@ use crate::line::{LineSender, Sent};
 use crate::retransmitter::{Retransmitter, RetransmitterCounters, RetransmitterThread};
 use crate::{PublishError, RingMemory};
 use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
-use seqcast_recovery::{Line, Nanos, Packets, Publication};
+use seqcast_recovery::{Line, Nanos, Publication};
 use seqcast_transport::wait_readable;
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -159,7 +159,7 @@ impl Publisher {
     pub fn flush(&mut self) -> Result<Flushed, PublishError> {
         let (lines, counters) = (&self.lines, &mut self.counters);
         let mut outcome = Outcome::default();
-        let range = self.publication.flush(|packets| outcome = send(lines, counters, packets));
+        let range = self.publication.flush(|packet| send(lines, counters, &mut outcome, packet));
         self.counters.messages += range.count();
         match outcome.too_long {
             Some((line, bytes)) => Err(PublishError::TooLongForPath { line, bytes }),
@@ -241,24 +241,20 @@ struct Outcome {
     too_long: Option<(Line, usize)>,
 }
 
-fn send(lines: &[LineSender], counters: &mut PublisherCounters, packets: Packets<'_>) -> Outcome {
-    let mut outcome = Outcome::default();
-    for packet in packets {
-        for sender in lines {
-            let line = sender.line;
-            match sender.send(packet) {
-                Sent::Yes => {
-                    outcome.sent += 1;
-                    counters.packets[line.index()] += 1;
-                    counters.bytes[line.index()] += packet.len() as u64;
-                }
-                Sent::Refused => {
-                    outcome.refused += 1;
-                    counters.refused[line.index()] += 1;
-                }
-                Sent::TooLong => outcome.too_long = Some((line, packet.len())),
+fn send(lines: &[LineSender], counters: &mut PublisherCounters, outcome: &mut Outcome, packet: &[u8]) {
+    for sender in lines {
+        let line = sender.line;
+        match sender.send(packet) {
+            Sent::Yes => {
+                outcome.sent += 1;
+                counters.packets[line.index()] += 1;
+                counters.bytes[line.index()] += packet.len() as u64;
             }
+            Sent::Refused => {
+                outcome.refused += 1;
+                counters.refused[line.index()] += 1;
+            }
+            Sent::TooLong => outcome.too_long = Some((line, packet.len())),
         }
     }
-    outcome
 }

@@ -72,7 +72,7 @@ pub use event::{
 pub use gaps::GapSet;
 pub use heartbeat::{Heartbeat, HeartbeatConfig};
 pub use impairment::{Impairment, ImpairmentConfig, ImpairmentCounters, ImpairmentError, Verdict};
-pub use publication::{Claim, ClaimError, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Packets, Publication};
+pub use publication::{Claim, ClaimError, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Publication};
 pub use random::Random;
 pub use requester::RequestConfig;
 pub use responder::{Refusal, Responder, ResponderCounters};

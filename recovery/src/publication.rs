@@ -158,28 +158,30 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
         self.sealed.is_empty() && self.open_count == 0
     }
 
-    /// Retains everything committed so far and hands it to `send` as packets, in order; then marks it sent.
-    pub fn flush(&mut self, send: impl FnOnce(Packets<'_>)) -> SequenceRange {
+    /// Retains everything committed so far, then hands it to `send` packet by packet, in order; each is marked as sent
+    /// when `send` returns. Returns the numbers.
+    pub fn flush(&mut self, mut send: impl FnMut(&[u8])) -> SequenceRange {
         self.seal();
-        let first = self.ring.next();
+        let range = SequenceRange::new(self.ring.next(), self.open_first);
         let mut start = 0;
         for packet in &self.sealed {
             let retained = self.ring.retain(packet.count, &self.staging[start + HEADER_BYTES..packet.end]);
             retained.expect("the packet is within the ring's limits, and only `end` ends the ring");
             start = packet.end;
         }
-        if !self.sealed.is_empty() {
-            send(Packets { staging: &self.staging, sealed: &self.sealed, start: 0 });
+        let (mut start, mut next) = (0, range.start());
+        for packet in self.sealed.drain(..) {
+            send(&self.staging[start..packet.end]);
+            start = packet.end;
+            next += u64::from(packet.count);
+            self.ring.mark_sent(next);
         }
-        self.sealed.clear();
         (self.open_start, self.used) = (0, HEADER_BYTES);
-        let range = SequenceRange::new(first, self.ring.next());
-        self.ring.mark_sent(range.end());
         range
     }
 
     /// Flushes, and marks the session as complete.
-    pub fn end(mut self, send: impl FnOnce(Packets<'_>)) -> SequenceRange {
+    pub fn end(mut self, send: impl FnMut(&[u8])) -> SequenceRange {
         let range = self.flush(send);
         self.ring.mark_ended();
         range
@@ -239,28 +241,3 @@ impl<M> DerefMut for Claim<'_, M> {
         &mut self.publication.staging[start..start + self.bytes]
     }
 }
-
-/// The packets of one flush, in order, consecutive in memory.
-#[derive(Clone, Debug)]
-pub struct Packets<'a> {
-    staging: &'a [u8],
-    sealed: &'a [Sealed],
-    start: usize,
-}
-
-impl<'a> Iterator for Packets<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (first, rest) = self.sealed.split_first()?;
-        let packet = &self.staging[self.start..first.end];
-        (self.sealed, self.start) = (rest, first.end);
-        Some(packet)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.sealed.len(), Some(self.sealed.len()))
-    }
-}
-
-impl ExactSizeIterator for Packets<'_> {}

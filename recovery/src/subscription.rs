@@ -58,6 +58,8 @@ pub struct Subscription {
     known_next: SequenceNumber,
     /// One past the highest number that arrived and could not be kept.
     deferred_next: SequenceNumber,
+    /// One past the last number that is delivered straight from the datagram that was handed in last.
+    direct_end: SequenceNumber,
     /// While the first number is expected next, there is no room for what is missing from the second on.
     no_room: (SequenceNumber, SequenceNumber),
     /// One past the last number of the session, once its end was announced.
@@ -95,6 +97,7 @@ impl Subscription {
             expected: 0,
             known_next: 0,
             deferred_next: 0,
+            direct_end: 0,
             no_room: (0, 0),
             end: None,
             is_started: false,
@@ -177,6 +180,7 @@ impl Subscription {
             PacketKind::Data => {
                 self.packing.note(packet.blocks().len(), packet.range().count());
                 let is_next = self.note_data(now, source, &packet);
+                self.direct_end = if is_next { packet.range().end() } else { 0 };
                 if is_next && flow.is_continue() {
                     return self.deliver_packet(&packet, sink);
                 }
@@ -188,9 +192,10 @@ impl Subscription {
     /// Delivers the rest of a datagram whose delivery was interrupted.
     pub fn resume(&mut self, datagram: &[u8], sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
         match Packet::parse(datagram) {
-            Ok(packet) if self.is_started && !self.is_stopped && self.session == Some(packet.session()) => {
+            Ok(packet) if self.session == Some(packet.session()) && self.expected < self.direct_end => {
                 self.deliver_packet(&packet, sink)
             }
+            _ if self.is_started && !self.is_stopped => self.drain(sink),
             _ => Continue(()),
         }
     }
@@ -535,9 +540,9 @@ impl Subscription {
         sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let from = self.expected;
-        let mut number = packet.sequence();
+        let range = packet.range();
         let mut flow = Continue(());
-        for payload in packet.messages() {
+        for (number, payload) in (range.start()..range.end()).zip(packet.messages()) {
             if number == self.expected {
                 if self.reports.next_settled() <= number {
                     flow = self.settle(sink);
@@ -551,7 +556,6 @@ impl Subscription {
                     break;
                 }
             }
-            number += 1;
         }
         self.window.release(from, self.expected);
         flow?;

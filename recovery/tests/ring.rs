@@ -83,7 +83,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: if cfg!(miri) { 8 } else { 512 },
+        cases: if cfg!(miri) { 4 } else { 512 },
         rng_seed: if cfg!(miri) { RngSeed::Fixed(1) } else { RngSeed::Random },
         failure_persistence: None,
         ..ProptestConfig::default()

@@ -119,7 +119,8 @@ fn the_search_sees_through_entries_that_were_overwritten_meanwhile() {
     let words = memory(size.words());
     let index = size.index(&words);
     let entry = |packet: u64| Entry { first: 1 + 3 * packet, position: 7 * packet };
-    for packets in [1, 2, 5, 16, 21, 40] {
+    let snapshots: &[u64] = if cfg!(miri) { &[5, 18] } else { &[1, 2, 5, 16, 21, 40] };
+    for &packets in snapshots {
         (0..packets).for_each(|packet| index.store(packet, entry(packet)));
         for later in 0..2 * entries {
             let live = (packets + later).saturating_sub(entries);

@@ -122,11 +122,11 @@ impl Client {
                 }
             };
         }
-        if let Some(datagram) = interrupted.take() {
-            if subscription.resume(&datagram, sink!()).is_break() {
-                *interrupted = Some(datagram);
-                return Break(());
-            }
+        if let Some(datagram) = interrupted.take()
+            && subscription.resume(&datagram, sink!()).is_break()
+        {
+            *interrupted = Some(datagram);
+            return Break(());
         }
         for is_target in [false, true] {
             let queue = if is_target { &mut self.from_targets } else { &mut self.from_lines };

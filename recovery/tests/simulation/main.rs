@@ -2,7 +2,7 @@
 //! impaired network, and an oracle that looks after every step.
 //!
 //! [`plan`] says what a scenario is, [`network`] carries datagrams, [`source`] publishes and answers, [`client`] drives a
-//! subscription by its contract, [`world`] runs them, [`oracle`] and [`economy`] judge. [`scenarios`] are the
+//! subscription by its contract, [`world`] runs them, [`oracle`] and [`economy`] judge by what a [`view`] knows. [`scenarios`] are the
 //! requirements, one test each; [`swarm`] draws scenarios from a seed.
 
 mod client;
@@ -13,4 +13,5 @@ mod plan;
 mod scenarios;
 mod source;
 mod swarm;
+mod view;
 mod world;

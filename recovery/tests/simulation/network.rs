@@ -84,11 +84,9 @@ impl Path {
         if self.loses_on_purpose(datagram) {
             return;
         }
-        if now >= self.clean_from {
-            through(datagram);
-        } else if !self.plan.blackouts.iter().any(|black| black.contains(&now))
-            && self.impairment.push(now, datagram) == Verdict::Deliver
-        {
+        let is_black = || self.plan.blackouts.iter().any(|black| black.contains(&now));
+        let is_clean = now >= self.clean_from;
+        if is_clean || (!is_black() && self.impairment.push(now, datagram) == Verdict::Deliver) {
             through(datagram);
         }
         self.pop(now, through);

@@ -5,12 +5,12 @@
 
 use crate::plan::ClientPlan;
 use crate::source::Truth;
+use crate::view::View;
 use seqcast_protocol::{Packet, PacketKind, SequenceNumber, SequenceRange, SessionId};
 use seqcast_recovery::{
-    Event, Gap, GapOrigin, GapPolicy, Loss, LossCause, Nanos, NewSession, Recovered, SessionChoice, Source, Start,
-    Status, Subscription,
+    Event, Gap, GapOrigin, GapPolicy, Loss, LossCause, Nanos, NewSession, SessionChoice, Source, Start, Status,
+    Subscription,
 };
-use std::collections::VecDeque;
 
 /// An event as it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,53 +49,6 @@ struct Counted {
     lost: u64,
 }
 
-/// What is known of the present session.
-#[derive(Debug)]
-pub(crate) struct View {
-    pub(crate) session: SessionId,
-    pub(crate) is_first: bool,
-    /// The first or next number of the first packet.
-    pub(crate) first_heard: Option<SequenceNumber>,
-    /// The number after the last one that was delivered or told; none before the first.
-    pub(crate) next: Option<SequenceNumber>,
-    /// Gaps that were raised and are not settled, and whether some of each was lost.
-    raised: VecDeque<(SequenceRange, bool)>,
-    raised_end: SequenceNumber,
-    pub(crate) is_caught_up: bool,
-    pub(crate) is_ended: bool,
-    /// Whether message `n` was handed in, at `n`.
-    arrived: Vec<bool>,
-    /// When message `n` was known to exist, at `n`.
-    known_at: Vec<Nanos>,
-}
-
-impl View {
-    fn new(session: SessionId, is_first: bool) -> Self {
-        Self {
-            session,
-            is_first,
-            first_heard: None,
-            next: None,
-            raised: VecDeque::new(),
-            raised_end: 0,
-            is_caught_up: false,
-            is_ended: false,
-            arrived: vec![],
-            known_at: vec![],
-        }
-    }
-
-    pub(crate) fn has_arrived(&self, number: SequenceNumber) -> bool {
-        self.arrived.get(number as usize).copied().unwrap_or(false)
-    }
-
-    /// When the stretch of numbers that have not arrived around `number` was known first.
-    pub(crate) fn known_at(&self, number: SequenceNumber) -> Option<Nanos> {
-        let missing = (0..=number).rev().take_while(|&number| !self.has_arrived(number));
-        missing.filter_map(|number| self.known_at.get(number as usize).copied()).min()
-    }
-}
-
 impl Oracle {
     pub(crate) fn new(plan: &ClientPlan, is_answered: bool, is_roomy: bool) -> Self {
         let view = match plan.config.session {
@@ -125,10 +78,10 @@ impl Oracle {
     }
 
     fn note_first_heard(&mut self) {
-        if let (Some((session, Some(sequence))), Some(view)) = (self.incoming, &mut self.view) {
-            if view.session == session {
-                view.first_heard.get_or_insert(sequence);
-            }
+        if let (Some((session, Some(sequence))), Some(view)) = (self.incoming, &mut self.view)
+            && view.session == session
+        {
+            view.first_heard.get_or_insert(sequence);
         }
     }
 
@@ -323,40 +276,6 @@ impl Oracle {
         if view.next.is_some() && !is_interrupted {
             assert_eq!(view.next, Some(next), "the next number is not the one after the last told");
         }
-    }
-}
-
-impl View {
-    /// Everything below `next` is delivered or told.
-    fn pass(&mut self, next: SequenceNumber, is_loss: bool) {
-        let number = self.next.replace(next).unwrap_or(next - 1);
-        while let Some((range, is_lossy)) = self.raised.front_mut() {
-            if number >= range.end() {
-                assert!(*is_lossy, "{range} was passed, and is neither recovered nor lost");
-                self.raised.pop_front();
-                continue;
-            }
-            *is_lossy |= is_loss && next > range.start();
-            break;
-        }
-        while self.raised.front().is_some_and(|(range, is_lossy)| *is_lossy && range.end() <= next) {
-            self.raised.pop_front();
-        }
-    }
-
-    fn recovered(&mut self, now: Nanos, recovered: Recovered) -> Told {
-        let range = recovered.range;
-        let lossy = self.raised.iter().take_while(|(_, is_lossy)| *is_lossy).count();
-        self.raised.drain(..lossy);
-        assert_eq!(self.raised.pop_front(), Some((range, false)), "{recovered:?} was not raised, or is not next");
-        assert_eq!(self.next, Some(range.end()), "{recovered:?} does not follow its last message");
-        let known_at = self.known_at.get(range.start() as usize).copied().unwrap_or(now);
-        assert!(recovered.elapsed <= now - known_at, "{recovered:?} took longer than it was known");
-        Told::Recovered(range, recovered.elapsed)
-    }
-
-    fn is_within_raised(&self, range: SequenceRange) -> bool {
-        self.raised.iter().any(|(raised, _)| raised.start() <= range.start() && range.end() <= raised.end())
     }
 }
 

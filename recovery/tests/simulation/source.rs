@@ -74,11 +74,9 @@ impl Source {
 
     fn flush(&mut self, publication: &mut Publication<Memory>, send: &mut impl FnMut(&[u8])) {
         let limit = self.plan.max_datagram;
-        publication.flush(|packets| {
-            for packet in packets {
-                assert!(packet.len() <= limit, "a packet of {} bytes passes the limit {limit}", packet.len());
-                send(packet);
-            }
+        publication.flush(|packet| {
+            assert!(packet.len() <= limit, "a packet of {} bytes passes the limit {limit}", packet.len());
+            send(packet);
         });
         self.truth.sent = publication.ring().sent();
         self.truth.oldest = publication.ring().oldest();

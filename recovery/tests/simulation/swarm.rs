@@ -111,7 +111,7 @@ impl Draw {
         let is_impaired = !self.one_in(8);
         let targets = self.of(&[0, 1, 1, 1, 2]);
         let path = |draw: &mut Self| if is_impaired { draw.path(clean_from) } else { PathPlan::clean(Nanos(9)) };
-        let lines = vec![path(self)];
+        let lines = (0..if self.one_in(6) { 2 } else { 1 }).map(|_| path(self)).collect();
         let ways = (0..targets).map(|_| (path(self), path(self))).collect();
         let is_small = self.one_in(3);
         let tight = [1, 2, 3, 8, 32];

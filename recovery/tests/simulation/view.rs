@@ -1,0 +1,85 @@
+//! What one subscriber knows of the present session: what it was told, what is raised and not settled, what arrived.
+
+use crate::oracle::Told;
+use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
+use seqcast_recovery::{Nanos, Recovered};
+use std::collections::VecDeque;
+
+/// What is known of the present session.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) session: SessionId,
+    pub(crate) is_first: bool,
+    /// The first or next number of the first packet.
+    pub(crate) first_heard: Option<SequenceNumber>,
+    /// The number after the last one that was delivered or told; none before the first.
+    pub(crate) next: Option<SequenceNumber>,
+    /// Gaps that were raised and are not settled, and whether some of each was lost.
+    pub(crate) raised: VecDeque<(SequenceRange, bool)>,
+    pub(crate) raised_end: SequenceNumber,
+    pub(crate) is_caught_up: bool,
+    pub(crate) is_ended: bool,
+    /// Whether message `n` was handed in, at `n`.
+    pub(crate) arrived: Vec<bool>,
+    /// When message `n` was known to exist, at `n`.
+    pub(crate) known_at: Vec<Nanos>,
+}
+
+impl View {
+    pub(crate) fn new(session: SessionId, is_first: bool) -> Self {
+        Self {
+            session,
+            is_first,
+            first_heard: None,
+            next: None,
+            raised: VecDeque::new(),
+            raised_end: 0,
+            is_caught_up: false,
+            is_ended: false,
+            arrived: vec![],
+            known_at: vec![],
+        }
+    }
+
+    pub(crate) fn has_arrived(&self, number: SequenceNumber) -> bool {
+        self.arrived.get(number as usize).copied().unwrap_or(false)
+    }
+
+    /// When the stretch of numbers that have not arrived around `number` was known first.
+    pub(crate) fn known_at(&self, number: SequenceNumber) -> Option<Nanos> {
+        let missing = (0..=number).rev().take_while(|&number| !self.has_arrived(number));
+        missing.filter_map(|number| self.known_at.get(number as usize).copied()).min()
+    }
+
+    /// Everything below `next` is delivered or told.
+    pub(crate) fn pass(&mut self, next: SequenceNumber, is_loss: bool) {
+        let number = self.next.replace(next).unwrap_or(next - 1);
+        while let Some((range, is_lossy)) = self.raised.front_mut() {
+            if number >= range.end() {
+                assert!(*is_lossy, "{range} was passed, and is neither recovered nor lost");
+                self.raised.pop_front();
+                continue;
+            }
+            *is_lossy |= is_loss && next > range.start();
+            break;
+        }
+        while self.raised.front().is_some_and(|(range, is_lossy)| *is_lossy && range.end() <= next) {
+            self.raised.pop_front();
+        }
+    }
+
+    pub(crate) fn recovered(&mut self, now: Nanos, recovered: Recovered) -> Told {
+        let range = recovered.range;
+        let lossy = self.raised.iter().take_while(|(_, is_lossy)| *is_lossy).count();
+        self.raised.drain(..lossy);
+        assert_eq!(self.raised.pop_front(), Some((range, false)), "{recovered:?} was not raised, or is not next");
+        assert_eq!(self.next, Some(range.end()), "{recovered:?} does not follow its last message");
+        let known_at = self.known_at.get(range.start() as usize).copied().unwrap_or(now);
+        assert!(recovered.elapsed <= now - known_at, "{recovered:?} took longer than it was known");
+        Told::Recovered(range, recovered.elapsed)
+    }
+
+    pub(crate) fn is_within_raised(&self, range: SequenceRange) -> bool {
+        self.raised.iter().any(|(raised, _)| raised.start() <= range.start() && range.end() <= raised.end())
+    }
+}
