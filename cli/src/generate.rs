@@ -2,7 +2,7 @@
 
 use crate::interrupt::Interrupt;
 use crate::market::MarketData;
-use crate::outcome::{Condition, Outcome};
+use crate::outcome::{Condition, Outcome, chain};
 use crate::output::{Output, OutputError, OutputFormat};
 use crate::progress::{Progress, thousands};
 use seqcast_transport::Clock;
@@ -30,7 +30,11 @@ pub fn run(options: &Options) -> Outcome {
     match generate(options) {
         Ok(outcome) => outcome,
         Err(error) if error.is_broken_pipe() => Outcome::default(),
-        Err(error) => Outcome::failed(&error),
+        Err(error) => {
+            let mut outcome = Outcome::default();
+            outcome.add(Condition::Failed(format!("--output {}: {}", options.output.display(), chain(&error))));
+            outcome
+        }
     }
 }
 

@@ -11,4 +11,5 @@ pub mod output;
 pub mod pace;
 pub mod progress;
 pub mod publish;
+pub mod standard_input;
 pub mod subscribe;

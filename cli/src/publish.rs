@@ -1,19 +1,18 @@
 //! `seqcast publish`: an input as one session.
 
-use crate::input::{Format, Input, InputError, Problem};
+use crate::input::{Format, Input};
 use crate::interrupt::Interrupt;
 use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress};
 use crate::outcome::{Condition, Outcome, chain};
 use crate::pace::{Pace, Schedule, wait_until};
 use crate::progress::{Progress, count, thousands};
+use crate::standard_input::{self, StandardInput, is_not_there_yet};
 use seqcast_protocol::SessionId;
 use seqcast_publisher::{Line, LineDestination, OpenError, PublishError, Publisher, PublisherCounters, Refusal};
 use seqcast_recovery::{ClaimError, Nanos};
-use seqcast_transport::{Clock, pin_to_core, wait_readable};
+use seqcast_transport::{Clock, pin_to_core};
 use serde_json::json;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,9 +20,6 @@ use std::time::Duration;
 
 /// The pace of files that hold no times.
 const DEFAULT_PACE: Pace = Pace::PerSecond(100_000.0);
-
-/// The longest wait for standard input, so that signals that came just before it are seen.
-const LONGEST_WAIT: Nanos = Nanos::from_millis(100);
 
 /// Publish a file, or standard input, as one session
 ///
@@ -115,21 +111,26 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
         progress: Progress::new(),
         payload_bytes: 0,
     };
-    let mut outcome = Outcome::default();
-    if let Err(failure) = feed.run(&mut publisher) {
-        outcome.add(Condition::Failed(failure));
-    }
+    let failure = feed.run(&mut publisher).err();
     feed.progress.clear();
     let published = Clock::now() - started;
     let (session, oldest, next) = (publisher.session(), publisher.oldest(), publisher.next());
     // One signal ends the feed, another one the linger.
     let limit = interrupt.count().max(1);
-    match publisher.close_while(|| interrupt.count() <= limit) {
-        Ok(counters) => {
-            let summary = Summary { session, oldest, next, bytes: feed.payload_bytes, published, counters };
-            summary.print(options.json, &feed.input.warnings().iter().map(ToString::to_string).collect::<Vec<_>>());
+    let go_on = || interrupt.count() <= limit;
+    let counters = match failure {
+        None => publisher.close_while(go_on).map_err(|error| Outcome::failed(&error))?,
+        Some(_) => {
+            // Its end is not announced: the session is not complete, and nobody should take it for that.
+            wait_until(Clock::now() + options.linger.into(), false, go_on);
+            publisher.counters()
         }
-        Err(error) => outcome.add(Condition::Failed(chain(&error))),
+    };
+    let summary = Summary { session, oldest, next, bytes: feed.payload_bytes, published, counters };
+    summary.print(options.json, &feed.input.warnings().iter().map(ToString::to_string).collect::<Vec<_>>());
+    let mut outcome = Outcome::default();
+    if let Some(failure) = failure {
+        outcome.add(Condition::Failed(format!("{failure}; the end of the session was not announced")));
     }
     Ok(outcome)
 }
@@ -211,45 +212,8 @@ impl Feed<'_> {
     fn wait_for_stdin(&mut self, publisher: &mut Publisher) -> Result<(), String> {
         let _ = publisher.flush().map_err(|error| chain(&error))?;
         show(&mut self.progress, publisher);
-        let waited = wait_readable(&[io::stdin().as_raw_fd()], Some(LONGEST_WAIT));
-        waited.map(|_| ()).map_err(|error| format!("standard input: {error}"))
+        standard_input::wait().map_err(|error| format!("standard input: {error}"))
     }
-}
-
-/// Standard input, which an interrupt ends while its first bytes are waited for; once it is open, what is not there yet
-/// is the error `WouldBlock`, and the reader is asked again later.
-struct StandardInput {
-    // Without the standard library's own buffer, whose bytes a wait for the descriptor would not see.
-    file: File,
-    interrupt: Interrupt,
-    is_open: Arc<AtomicBool>,
-}
-
-impl StandardInput {
-    fn new(interrupt: &Interrupt, is_open: &Arc<AtomicBool>) -> io::Result<Self> {
-        let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-        Ok(Self { file, interrupt: interrupt.clone(), is_open: Arc::clone(is_open) })
-    }
-}
-
-impl Read for StandardInput {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let is_open = self.is_open.load(Ordering::Relaxed);
-        let timeout = if is_open { Nanos::ZERO } else { LONGEST_WAIT };
-        while !wait_readable(&[self.file.as_raw_fd()], Some(timeout))? {
-            if is_open {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            if self.interrupt.is_raised() {
-                return Ok(0);
-            }
-        }
-        self.file.read(buffer)
-    }
-}
-
-fn is_not_there_yet(error: &InputError) -> bool {
-    matches!(error.problem(), Problem::Read { error, .. } if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 fn show(progress: &mut Progress, publisher: &Publisher) {

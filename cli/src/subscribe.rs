@@ -12,8 +12,10 @@ use seqcast_subscriber::{
 };
 use seqcast_transport::Clock;
 use serde_json::json;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -115,12 +117,17 @@ fn subscribe(options: &Options) -> Result<Outcome, Outcome> {
         )));
         return Err(outcome);
     }
+    if options.recover_from.len() > 1 && options.recover_from.contains(&OptionalAddress::None) {
+        let mut outcome = Outcome::default();
+        outcome.add(Condition::Settings("--recover-from: none and an address exclude each other".to_owned()));
+        return Err(outcome);
+    }
     let mut subscriber = open(options)?;
     if let Some(core) = options.core {
         pin_to_core(core).map_err(|error| Outcome::option("--core", &error))?;
     }
     let path = options.output.as_deref().unwrap_or(Path::new("-"));
-    let output = Output::open(path, format).map_err(|error| Outcome::unwritable(path, &error))?;
+    let output = open_output(path, format, &interrupt).map_err(|error| Outcome::unwritable(path, &error))?;
     let has_stdout = path.as_os_str() == "-" && format != OutputFormat::None;
     let mut listener = Listener::new(output);
     let started = Clock::now();
@@ -161,6 +168,41 @@ fn open(options: &Options) -> Result<Subscriber, Outcome> {
         OpenError::RecoverFrom(..) => Outcome::option("--recover-from", &error),
         _ => Outcome::settings(&error),
     })
+}
+
+/// Opens the output so that an interrupt ends a write that its reader has stalled.
+fn open_output(path: &Path, format: OutputFormat, interrupt: &Interrupt) -> io::Result<Output> {
+    if format == OutputFormat::None {
+        return Output::open(path, format);
+    }
+    let file = if path.as_os_str() == "-" {
+        // Past the standard library's own buffer, which looks for the ends of lines.
+        File::from(io::stdout().as_fd().try_clone_to_owned()?)
+    } else {
+        File::create(path)?
+    };
+    Ok(Output::new(Box::new(InterruptibleFile { file, interrupt: interrupt.clone() }), format))
+}
+
+/// A file whose writes are not taken up again after an interrupt.
+struct InterruptibleFile {
+    file: File,
+    interrupt: Interrupt,
+}
+
+impl Write for InterruptibleFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.file.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted && self.interrupt.is_raised() => {
+                Err(io::Error::other("interrupted while the reader of the output stalled"))
+            }
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// Why the loop ended.
@@ -296,9 +338,11 @@ impl Listener {
             // After the end, silence is what is expected.
             Status::Silent { elapsed } if !self.has_ended => {
                 self.is_silent = true;
-                let who =
-                    if self.session.is_empty() { "nobody".to_owned() } else { format!("session {}", self.session) };
-                self.news.push(format!("silent: {who} heard for {:.1} s", elapsed.as_duration().as_secs_f64()));
+                let what = match self.session.as_str() {
+                    "" => "nobody was heard".to_owned(),
+                    session => format!("session {session} was not heard"),
+                };
+                self.news.push(format!("silent: {what} for {:.1} s", elapsed.as_duration().as_secs_f64()));
             }
             Status::Silent { .. } => self.is_silent = true,
             Status::CaughtUp { next } => self.news.push(format!("caught up at {next}")),
@@ -413,6 +457,7 @@ impl Summary<'_> {
                 "recovered": subscription.recovered,
                 "lost": subscription.lost,
                 "lost_ranges": self.lost_ranges(),
+                "lost_range_count": self.listener.loss_count,
                 "duplicates": subscription.duplicates,
                 "deferred": subscription.deferred,
                 "requests": subscription.requests,

@@ -370,6 +370,11 @@ fn an_input_that_is_not_there_and_an_output_that_cannot_be_fail_with_exit_code_1
     for ended in [place.publish(&missing, &[]).run(), place.listen(&[]).with("--output", &missing).run()] {
         assert!(ended.expect_code(1).errors.contains("missing/file"));
     }
+    let full = Path::new("/dev/full");
+    if full.exists() {
+        let ended = place.seqcast(&["generate", "--messages", "100000"]).with("--output", full).run().expect_code(1);
+        assert!(ended.errors.contains("--output /dev/full"), "{}", ended.errors);
+    }
 }
 
 #[test]
@@ -394,7 +399,11 @@ fn a_killed_publisher_is_silence_and_exit_code_4_when_told_to() {
     strict.wait_for_words("caught up at 3");
     publisher.signal(libc::SIGKILL);
     let ended = strict.wait().expect_code(4);
-    assert!(ended.errors.contains("silent"), "{}", ended.errors);
+    assert!(
+        ended.errors.contains("silent: session ") && ended.errors.contains("was not heard for"),
+        "{}",
+        ended.errors
+    );
     assert_same(&fs::read(&output).unwrap(), &begin);
     assert_eq!(number(&ended.json(), "lost"), 0);
     patient.wait_for_words("silent");
@@ -429,7 +438,7 @@ fn skipped_gaps_are_losses_with_exit_code_3() {
 }
 
 /// A subscriber whose line loses half of its packets, after the publisher has sent everything.
-fn holed<'a>(place: &'a Place, arguments: &[&str]) -> (Running, Running, Feed) {
+fn holed(place: &Place, arguments: &[&str]) -> (Running, Running, Feed) {
     let impaired = ["--recover-from", "none", "--impair", "loss=50%,seed=3"];
     let mut subscriber = place.listen(&impaired).and(arguments).start();
     let observer = Observer::join(place);
@@ -502,6 +511,24 @@ fn a_publisher_that_waits_for_its_first_input_can_be_interrupted() {
         publisher.signal(libc::SIGINT);
         publisher.wait().expect_code(0);
     }
+}
+
+#[test]
+fn a_subscriber_whose_reader_has_stalled_can_be_interrupted() {
+    let place = Place::new("stalled-interrupt");
+    let input = place.generate("in", 20_000, 1);
+    let mut subscriber = place.subscribe(&["--until-end", "--output", "-"]).with_output_pipe().start();
+    let _reader = subscriber.take_output();
+    place.publish(&input, &LINGER).run().expect_code(0);
+    let started = Clock::now();
+    while !subscriber.has_ended() {
+        assert!(Clock::now() - started < PATIENCE, "it cannot be interrupted");
+        subscriber.signal(libc::SIGINT);
+        pause(Nanos::from_millis(500));
+    }
+    let ended = subscriber.wait().expect_code(1);
+    assert!(ended.errors.contains("--output") && ended.errors.contains("interrupted"), "{}", ended.errors);
+    assert_eq!(number(&ended.json_among_errors(), "exit_code"), 1);
 }
 
 #[test]

@@ -7,6 +7,8 @@ use seqcast_protocol::{Header, PacketWriter, SessionId};
 use seqcast_recovery::{Nanos, Random};
 use std::io::{self, Cursor, Read, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Everything that an input gives.
 #[derive(Debug, PartialEq, Eq)]
@@ -309,6 +311,51 @@ fn the_sizes_of_reads_do_not_matter() {
     for file in [capture.clone(), blocks(&[b"a", b"bc"]), b"a\nb".to_vec(), gzip(&capture)] {
         let trickle = Input::from_reader("test", Trickle(Cursor::new(file.clone()), false), None).unwrap();
         assert_eq!(drain(trickle).unwrap(), read(&file));
+    }
+}
+
+/// Gives one byte at a time, and between two of them has nothing yet, once it is open.
+struct Stalling {
+    bytes: Cursor<Vec<u8>>,
+    is_open: Arc<AtomicBool>,
+    has_nothing: bool,
+}
+
+impl Read for Stalling {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return self.bytes.read(&mut buffer[..1]);
+        }
+        self.has_nothing = !self.has_nothing;
+        if self.has_nothing { Err(io::ErrorKind::WouldBlock.into()) } else { self.bytes.read(&mut buffer[..1]) }
+    }
+}
+
+#[test]
+fn an_input_that_has_nothing_yet_can_be_asked_again() {
+    let capture = CLASSIC.file(&[frame(&mold("S", 1, &[b"a", b"b"])), frame(&mold("S", 3, &[b"c"]))]);
+    for file in [capture.clone(), blocks(&[b"a", b"bc"]), b"ab\nc\n".to_vec(), gzip(&capture), gzip(b"ab\nc\n")] {
+        let is_open = Arc::new(AtomicBool::new(false));
+        let bytes = Cursor::new(file.clone());
+        let stalling = Stalling { bytes, is_open: Arc::clone(&is_open), has_nothing: false };
+        let mut input = Input::from_reader("test", stalling, None).unwrap();
+        is_open.store(true, Ordering::Relaxed);
+        let mut messages = Vec::new();
+        let mut stalls = 0;
+        loop {
+            match input.next() {
+                Ok(Some(message)) => messages.push(message.payload.to_vec()),
+                Ok(None) => break,
+                Err(error) => {
+                    let is_stalled = matches!(error.problem(), Problem::Read { error, .. } if error.kind() == io::ErrorKind::WouldBlock);
+                    assert!(is_stalled, "{error}");
+                    stalls += 1;
+                }
+            }
+        }
+        assert_eq!(messages, read(&file).messages);
+        assert!(stalls > 0);
+        assert_eq!(input.warnings(), []);
     }
 }
 

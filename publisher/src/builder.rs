@@ -107,8 +107,9 @@ impl PublisherBuilder {
         self
     }
 
-    /// How many bytes of messages, with 2 bytes of framing each, are retained at least; rounded up to a power of two. The
-    /// index takes a quarter more. 64 MiB unless set.
+    /// The room for messages that are retained, rounded up to a power of two. Each message takes 2 bytes of framing, each
+    /// packet 8 to 15 more; room is made an eighth at a time, so that right behind such a step seven eighths are in use.
+    /// There is an index entry per 64 bytes, a quarter more of memory. 64 MiB unless set.
     #[must_use]
     pub fn retain_bytes(mut self, bytes: usize) -> Self {
         self.retain_bytes = bytes;

@@ -114,9 +114,9 @@ impl Publisher {
         self.publication.max_message_bytes()
     }
 
-    /// The bytes of messages and their framing that are retained: what was set, rounded up to a power of two.
+    /// The room of the retained ring in bytes: what was set, rounded up to a power of two.
     #[must_use]
-    pub fn retained_bytes(&self) -> usize {
+    pub fn retain_bytes(&self) -> usize {
         self.publication.ring().size().data_words * size_of::<u64>()
     }
 

@@ -56,6 +56,13 @@ impl GapSet {
         (!found.is_empty()).then_some(found)
     }
 
+    /// How many numbers of `range` are missing.
+    #[must_use]
+    pub fn count_within(&self, range: SequenceRange) -> u64 {
+        let pieces = self.ranges.range(self.index_after(range.start())..).map(|missing| missing.intersection(range));
+        pieces.take_while(|piece| !piece.is_empty()).map(SequenceRange::count).sum()
+    }
+
     /// Adds numbers above all that are missing; returns whether there was room.
     pub fn open(&mut self, range: SequenceRange) -> bool {
         debug_assert!(self.ranges.back().is_none_or(|last| last.end() <= range.start()), "gaps open upwards");

@@ -18,6 +18,11 @@ impl Liveness {
         Self { silent_after, heard_at: now, ever_heard: false, is_silent: false, is_news: false }
     }
 
+    /// Watches another session, of which no line has carried anything yet.
+    pub(crate) fn renew(&mut self) {
+        (self.ever_heard, self.is_news) = (false, false);
+    }
+
     /// Notes a packet on a line.
     pub(crate) fn heard(&mut self, now: Nanos) {
         self.is_news |= self.is_silent || !self.ever_heard;

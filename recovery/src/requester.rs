@@ -111,7 +111,7 @@ impl Requester {
     /// The next request that should leave now. `end` bounds what is worth asking for, `chunk` (at least 1) is the number
     /// of messages that about fit into a packet.
     pub(crate) fn poll(&mut self, now: Nanos, gaps: &GapSet, end: SequenceNumber, chunk: u64) -> Option<Ask> {
-        self.retry(now, gaps, chunk).or_else(|| self.ask_anew(now, gaps, end, chunk))
+        self.retry(now, gaps, end, chunk).or_else(|| self.ask_anew(now, gaps, end, chunk))
     }
 
     /// Takes the answer `range` of `target`: ends the request that it answers and measures its round trip.
@@ -153,14 +153,15 @@ impl Requester {
         !self.outstanding.is_empty()
     }
 
-    fn retry(&mut self, now: Nanos, gaps: &GapSet, chunk: u64) -> Option<Ask> {
+    fn retry(&mut self, now: Nanos, gaps: &GapSet, end: SequenceNumber, chunk: u64) -> Option<Ask> {
         let mut index = 0;
         while let Some(&request) = self.outstanding.get(index) {
             if request.retry_at > now {
                 index += 1;
                 continue;
             }
-            let missing = gaps.first_within(request.range);
+            let wanted = request.range.intersection(SequenceRange::new(0, end));
+            let missing = gaps.first_within(wanted);
             if missing.is_some() && now >= self.halve_at {
                 self.in_flight_limit = (self.in_flight_limit / 2).max(1);
                 self.halve_at = now + self.timeout(1);

@@ -145,7 +145,7 @@ impl Subscription {
                 self.counters.foreign += 1;
                 return Continue(());
             }
-            flow = self.adopt(now, packet.session(), sink);
+            flow = self.adopt(packet.session(), sink);
         }
         match source {
             Source::Line(line) => {
@@ -234,6 +234,7 @@ impl Subscription {
         if !self.is_started {
             return Continue(());
         }
+        self.settle(sink)?;
         self.open_deferred(now);
         loop {
             if !self.gaps.is_empty() {
@@ -390,12 +391,7 @@ impl Subscription {
         self.expected == self.known_next && self.deferred_next <= self.known_next
     }
 
-    fn adopt(
-        &mut self,
-        now: Nanos,
-        session: SessionId,
-        sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    fn adopt(&mut self, session: SessionId, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
         let previous = self.session.map(|session| PreviousSession { session, ended: self.end.is_some() });
         if let Some(previous) = previous {
             if self.left.len() == LEFT_SESSIONS {
@@ -413,7 +409,7 @@ impl Subscription {
         self.window.clear();
         self.reports.clear();
         self.requester.reset();
-        self.liveness = Liveness::new(self.config.silent_after, now);
+        self.liveness.renew();
         sink(Event::NewSession(NewSession { session, previous }))
     }
 
@@ -483,7 +479,8 @@ impl Subscription {
         let is_next = range.start() <= self.expected;
         if range.start() > self.known_next {
             // There was no room for the gap before it.
-            self.defer(range.end(), range.count());
+            self.deferred_next = self.deferred_next.max(range.end());
+            self.counters.deferred += range.count();
             return false;
         }
         let new = SequenceRange::new(range.start().max(self.known_next), range.end().max(self.known_next));
@@ -497,8 +494,8 @@ impl Subscription {
                 self.reports.note_filled(range, now, |range| gaps.first_within(range).is_some());
             }
             if let Some(refused) = self.gaps.first_within(range) {
-                let before = if self.no_room.0 == self.expected { self.no_room.1 } else { SequenceNumber::MAX };
-                self.no_room = (self.expected, refused.start().min(before));
+                deferred = self.gaps.count_within(range);
+                self.note_no_room(refused.start(), deferred);
             }
         }
         if !new.is_empty() {
@@ -506,8 +503,9 @@ impl Subscription {
                 self.known_next = new.end();
                 taken += new.count();
             } else {
-                deferred = new.count();
-                self.defer(new.end(), deferred);
+                deferred += new.count();
+                self.deferred_next = self.deferred_next.max(new.end());
+                self.note_no_room(new.start(), new.count());
             }
         }
         if let Source::RequestTarget(_) = source {
@@ -528,8 +526,11 @@ impl Subscription {
         store_piece(&mut self.window, self.expected, packet, piece)
     }
 
-    fn defer(&mut self, end: SequenceNumber, count: u64) {
-        self.deferred_next = self.deferred_next.max(end);
+    /// Notes that `count` messages from `from` on could not be kept: as long as nothing is delivered, they need not be
+    /// asked for.
+    fn note_no_room(&mut self, from: SequenceNumber, count: u64) {
+        let before = if self.no_room.0 == self.expected { self.no_room.1 } else { SequenceNumber::MAX };
+        self.no_room = (self.expected, from.min(before));
         self.counters.deferred += count;
     }
 
@@ -595,7 +596,9 @@ impl Subscription {
     fn next_loss(&mut self) -> Option<Loss> {
         let missing = self.gaps.first().filter(|missing| missing.start() == self.expected)?;
         let overwritten = self.requester.oldest();
-        let report = self.reports.front_mut().filter(|report| report.raised || !report.is_gap())?;
+        // A gap is raised before anything is done about it; and if the policy is to stop there, nothing is.
+        let passes_gaps = self.config.gap_policy != GapPolicy::Stop;
+        let report = self.reports.front_mut().filter(|report| (report.raised && passes_gaps) || !report.is_gap())?;
         let (end, cause) = match report.given_up {
             _ if overwritten > self.expected => (overwritten, LossCause::Overwritten),
             Some(cause) => (report.range.end(), cause),

@@ -95,6 +95,7 @@ proptest! {
                 let within = range(start, start + 7);
                 let first = runs(&model).into_iter().map(|run| run.intersection(within)).find(|run| !run.is_empty());
                 prop_assert_eq!(gaps.first_within(within), first);
+                prop_assert_eq!(gaps.count_within(within), model.range(start..start + 7).count() as u64);
             }
         }
     }

@@ -261,6 +261,8 @@ fn what_cannot_be_kept_is_not_asked_for_until_there_is_room() {
     assert_eq!(driven.take(LINE, &heartbeat("ONE", 10)), [Gap(2, 10, UNKNOWN)]);
     assert_eq!(driven.asks(), [(2, 10)]);
     assert_eq!(driven.take(TARGET, &packet("ONE", 4, 10)), [], "24 bytes do not fit");
+    let counters = driven.subscription.counters();
+    assert_eq!((counters.deferred, counters.duplicates), (6, 0));
     assert_eq!(driven.asks(), [(2, 4)]);
     assert_eq!(driven.take(TARGET, &packet("ONE", 2, 4)), [Message(2), Message(3)]);
     assert_eq!(driven.asks(), [(4, 10)]);
@@ -352,6 +354,16 @@ fn a_stopped_subscription_wants_nothing_any_more() {
     assert!(driven.subscription.is_stopped());
     assert_eq!((driven.asks(), driven.subscription.timeout()), (vec![], None));
     assert_eq!(driven.take(LINE, &packet("ONE", 2, 3)), []);
+}
+
+#[test]
+fn a_policy_that_stops_does_not_pass_a_gap_because_it_is_overwritten() {
+    let mut driven = Driven::new(SubscriptionConfig { gap_policy: GapPolicy::Stop, ..config() });
+    driven.take(LINE, &heartbeat("ONE", 3));
+    assert_eq!(driven.take(LINE, &packet("ONE", 6, 7)), [Gap(3, 6, UNKNOWN)]);
+    assert_eq!(driven.asks(), [(1, 3)], "only what was before the start");
+    assert_eq!(driven.take(TARGET, &heartbeat("ONE", 7)), []);
+    assert!(driven.subscription.is_stopped());
 }
 
 #[test]

@@ -141,7 +141,8 @@ impl Input {
     /// # Errors
     ///
     /// When the input cannot be read or is damaged. The messages before the damage have been handed out by then; what
-    /// follows an error is not specified, so the input is to be dropped.
+    /// follows an error is not specified, so the input is to be dropped; but for a reader's `WouldBlock`, behind which the
+    /// same call may be made again.
     #[expect(clippy::should_implement_trait, reason = "a message borrows the buffer, which an Iterator cannot say")]
     pub fn next(&mut self) -> Result<Option<Message<'_>>, InputError> {
         let found = match &mut self.decoder {
@@ -158,12 +159,6 @@ impl Input {
             (Found::Window { at, length }, _) => &self.source.window()[at..at + length],
         };
         Ok(Some(Message { payload, time }))
-    }
-
-    /// Whether bytes have been read that [`Input::next`] has not handed out yet: without any, it waits for the input.
-    #[must_use]
-    pub fn has_buffered(&self) -> bool {
-        !self.source.window().is_empty()
     }
 
     /// What the user should be told about the input so far; complete once [`Input::next`] has returned `None`.
