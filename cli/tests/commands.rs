@@ -413,6 +413,19 @@ fn a_killed_publisher_is_silence_and_exit_code_4_when_told_to() {
 }
 
 #[test]
+fn a_publisher_that_fails_does_not_announce_an_end() {
+    let place = Place::new("failing");
+    let output = place.path("out");
+    let input = place.write("in", &blocks([&b"good"[..], &[7; 200]]));
+    let subscriber = place.subscribe(&["--until-end", "--silent-after", "2s"]).with("--output", &output).start();
+    let arguments = ["--format", "blocks", "--max-datagram", "100", "--linger", "1s"];
+    let failed = place.publish(&input, &arguments).start().wait().expect_code(1);
+    assert!(failed.errors.contains("message 2") && failed.errors.contains("--max-datagram"), "{}", failed.errors);
+    subscriber.wait().expect_code(4);
+    assert_same(&fs::read(&output).unwrap(), &blocks([&b"good"[..]]));
+}
+
+#[test]
 fn skipped_gaps_are_losses_with_exit_code_3() {
     let place = Place::new("skip");
     let output = place.path("out");
