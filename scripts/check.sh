@@ -9,5 +9,12 @@ run() {
 }
 run cargo fmt --all --check
 run cargo clippy --workspace --all-targets --locked -- -D warnings
-run cargo test --workspace --locked
+run cargo test --workspace
+# A trading system that links the libraries compiles neither the command line nor a log writer.
+for library in seqcast-publisher seqcast-subscriber; do
+    if cargo tree --package "$library" --edges normal --prefix none --locked | grep -E '^(clap|tracing-subscriber) '; then
+        echo "$library must not depend on this" >&2
+        exit 1
+    fi
+done
 run env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

@@ -8,9 +8,10 @@ use seqcast_recovery::Nanos;
 use seqcast_transport::Clock;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 use support::{Observer, PATIENCE, Place, assert_same, blocks, join, messages, number, wait_for};
 
@@ -88,6 +89,8 @@ struct Client {
     end: Option<u64>,
     dropped: u64,
     asked: u64,
+    /// Every datagram of the publisher, as it came.
+    heard: Vec<Vec<u8>>,
 }
 
 impl Client {
@@ -106,6 +109,7 @@ impl Client {
             end: None,
             dropped: 0,
             asked: 0,
+            heard: Vec::new(),
         }
     }
 
@@ -116,6 +120,7 @@ impl Client {
             assert!(Clock::now() < deadline, "complete up to {}, known up to {}", self.next, self.known);
             let mut bytes = [0; 65_536];
             if let Ok(length) = self.line.recv(&mut bytes) {
+                self.heard.push(bytes[..length].to_vec());
                 if self.chance.below(100) < 5 {
                     self.dropped += 1;
                 } else {
@@ -153,6 +158,7 @@ impl Client {
         let Ok((length, from)) = self.requests.recv_from(&mut bytes) else { return };
         assert_eq!(from, SocketAddr::V4(self.server));
         assert!(length <= MAX_DATAGRAM);
+        self.heard.push(bytes[..length].to_vec());
         let packet = Packet::take_apart(&bytes[..length]);
         assert!(packet.count > 0 && packet.sequence >= 1 && packet.sequence + u64::from(packet.count) <= end);
         self.take(packet);
@@ -175,6 +181,40 @@ fn a_client_that_asks_one_range_at_a_time_completes_a_lossy_session_of_our_publi
     let published = publisher.wait().expect_code(0).json();
     assert_eq!(number(&published, "requests"), client.asked);
     assert_eq!(number(&published, "retransmissions"), client.asked);
+    assert!(client.heard.iter().any(|datagram| datagram[18..20] == [0xFF; 2]), "the end of session was heard");
+    assert_clean_under_tshark(&place.path("heard.pcap"), &client.heard);
+}
+
+/// Wireshark's own dissector finds a session, heartbeats, retransmissions and end included, well-formed.
+fn assert_clean_under_tshark(path: &Path, datagrams: &[Vec<u8>]) {
+    const PORT: u16 = 30_001;
+    // A classic capture of raw IPv4 packets (link type 101), little-endian, all at time 0.
+    let mut capture = [0xA1B2_C3D4, 0x0004_0002, 0, 0, 65_536, 101].map(u32::to_le_bytes).concat();
+    for datagram in datagrams {
+        let (udp_length, ip_length) = (datagram.len() as u16 + 8, datagram.len() as u16 + 28);
+        let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 1, 17, 0, 0, 127, 0, 0, 1, 239, 255, 77, 1];
+        packet[2..4].copy_from_slice(&ip_length.to_be_bytes());
+        packet.extend([PORT, PORT, udp_length, 0].map(u16::to_be_bytes).concat());
+        packet.extend(datagram);
+        capture.extend([0, 0, packet.len() as u32, packet.len() as u32].map(u32::to_le_bytes).concat());
+        capture.extend(packet);
+    }
+    fs::write(path, capture).unwrap();
+    let tshark = |filter: &str| {
+        let decode_as = format!("udp.port=={PORT},moldudp64");
+        Command::new("tshark").arg("-r").arg(path).args(["-d", &decode_as, "-Y", filter]).output()
+    };
+    match tshark("moldudp64") {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            writeln!(std::io::stdout(), "skipped: tshark is not installed").unwrap();
+        }
+        decoded => {
+            let lines = String::from_utf8(decoded.unwrap().stdout).unwrap().lines().count();
+            assert_eq!(lines, datagrams.len(), "tshark takes every datagram for MoldUDP64");
+            let wrong = tshark("moldudp64.count.invalid || moldudp64.msglen.invalid || _ws.malformed").unwrap();
+            assert_eq!(String::from_utf8(wrong.stdout).unwrap(), "");
+        }
+    }
 }
 
 /// Asks `request`, which deserves no answer, and then something that does: one thread serves the requests in turn, so the

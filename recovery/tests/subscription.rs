@@ -269,6 +269,29 @@ fn what_cannot_be_kept_is_not_asked_for_until_there_is_room() {
 }
 
 #[test]
+fn what_cannot_be_kept_is_not_asked_for_again_when_its_time_is_over() {
+    let mut driven = Driven::new(SubscriptionConfig { window_bytes: 16, ..config() });
+    driven.take(LINE, &packet("ONE", 1, 2));
+    driven.take(LINE, &packet("ONE", 4, 6));
+    driven.take(LINE, &heartbeat("ONE", 12));
+    assert_eq!(driven.asks(), [(2, 4), (6, 12)]);
+    assert_eq!(driven.take(LINE, &packet("ONE", 6, 12)), [], "24 bytes do not fit");
+    driven.at(Nanos::from_millis(20));
+    assert_eq!(driven.asks(), [(2, 4)]);
+}
+
+#[test]
+fn a_gap_that_a_moved_start_cuts_is_raised_from_the_start_on() {
+    let request = RequestConfig { delay: Nanos::from_millis(1), ..RequestConfig::default() };
+    let mut driven = Driven::new(SubscriptionConfig { request, ..config() });
+    driven.take(LINE, &heartbeat("ONE", 3));
+    assert_eq!(driven.take(LINE, &packet("ONE", 6, 7)), []);
+    assert_eq!(driven.asks(), [(1, 3)]);
+    assert_eq!(driven.take(TARGET, &heartbeat("ONE", 5)), []);
+    assert_eq!(driven.at(Nanos::from_millis(1)), [Gap(5, 6, UNKNOWN)]);
+}
+
+#[test]
 fn the_end_comes_behind_everything_and_once() {
     let mut driven = Driven::new(config());
     driven.take(LINE, &packet("ONE", 1, 2));

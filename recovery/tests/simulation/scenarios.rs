@@ -3,10 +3,13 @@
 use crate::oracle::Told;
 use crate::plan::{ClientPlan, Ending, PathPlan, Scenario, SessionPlan, Step};
 use crate::world::World;
-use seqcast_protocol::SequenceRange;
+use seqcast_protocol::{Request, SequenceRange, SessionId};
 use seqcast_recovery::{
-    GapOrigin, GapPolicy, ImpairmentConfig, LossCause, Nanos, RequestConfig, SessionChoice, Start, Status,
+    GapOrigin, GapPolicy, ImpairmentConfig, LossCause, Nanos, Refusal, RequestConfig, Responder, RingSize, RingWriter,
+    SessionChoice, Start, Status,
 };
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 fn range(start: u64, end: u64) -> SequenceRange {
     SequenceRange::new(start, end)
@@ -166,7 +169,7 @@ fn stop_delivers_nothing_beyond_the_gap() {
     assert_eq!(world.clients[0].economy.requests, 0);
 }
 
-/// Two sessions, the second a second behind the first, with a client that follows.
+/// Two sessions, the second 19 ms behind the end of the first, with a client that follows.
 fn restart(ending: Ending) -> World {
     let mut first = SessionPlan::steady("FIRST", Nanos::ZERO, 100, micros(10), 40);
     first.ending = ending;
@@ -198,7 +201,7 @@ fn a_following_subscriber_switches_only_after_end_or_silence_and_never_back() {
 
 #[test]
 fn a_dead_responder_is_given_up_after_the_deadline_and_counted_from_the_last_progress() {
-    // Numbers 1..=100 at once; 10 and 20 are lost; answers come until 1 s, and the line brings 20 back at 2 s.
+    // 10 is lost, and no request arrives anywhere.
     let mut session = thousand();
     session.ending = Ending::End(Nanos::from_secs(20));
     let mut client = ClientPlan::clean(1);
@@ -213,7 +216,7 @@ fn a_dead_responder_is_given_up_after_the_deadline_and_counted_from_the_last_pro
     let found = told_at(&world, &Told::Gap(range(10, 11), GapOrigin::Unknown));
     assert_eq!(told_at(&world, &Told::Lost(range(10, 11), LossCause::NoAnswer)), found + Nanos::from_secs(2));
 
-    // The line alone fills a second gap, late: the deadline of the first counts from there.
+    // A second line, late and without 10, fills a second gap: the deadline of the first counts from there.
     client.lines[0].loses = vec![10, 500];
     client.lines.push(PathPlan { latency: millis(1_500), ..PathPlan::clean(Nanos::ZERO) });
     client.lines[1].loses = vec![10];
@@ -323,4 +326,18 @@ fn a_second_line_fills_the_gap_before_any_request() {
     let world = World::run(&Scenario::new(thousand(), vec![client]));
     assert_eq!(messages(&world), (1..=1_000).collect::<Vec<_>>());
     assert_eq!((world.clients[0].economy.requests, troubles(&world)), (0, vec![]));
+}
+
+#[test]
+fn nobody_is_told_of_numbers_that_the_lines_have_not_carried() {
+    let size = RingSize::for_bytes(1, 64);
+    let memory: Arc<[AtomicU64]> = (0..size.words()).map(|_| AtomicU64::new(0)).collect();
+    let mut ring = RingWriter::create(memory, size, SessionId::UNKNOWN).expect("a valid ring");
+    let mut responder = Responder::new(ring.reader(), 1_472, false);
+    let request = Request::new(SessionId::UNKNOWN, range(1, 9)).expect("a request").to_bytes();
+    ring.retain(1, &[0, 0]).expect("it fits");
+    assert_eq!(responder.answer(&request), Err(Refusal::NotYet));
+    ring.mark_sent(2);
+    ring.retain(1, &[0, 0]).expect("it fits");
+    assert_eq!(responder.answer(&request).map(<[u8]>::len), Ok(22), "number 1 alone");
 }
