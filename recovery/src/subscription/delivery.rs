@@ -1,0 +1,158 @@
+//! What the application is told: messages in order, gaps raised, recovered, or lost.
+
+use super::{JOIN_GIVE_UP, Subscription};
+use crate::Nanos;
+use crate::config::GapPolicy;
+use crate::event::{Event, Gap, GapOrigin, Loss, LossCause, Message, Status};
+use core::ops::ControlFlow::{self, Continue};
+use seqcast_protocol::{Packet, SequenceRange};
+
+impl Subscription {
+    /// Delivers from the packet, which holds the next expected message or has held it, and then from the window.
+    pub(super) fn deliver_packet(
+        &mut self,
+        packet: &Packet<'_>,
+        sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let from = self.expected;
+        let range = packet.range();
+        let mut flow = Continue(());
+        for (number, payload) in (range.start()..range.end()).zip(packet.messages()) {
+            if number == self.expected {
+                if self.reports.next_settled() <= number {
+                    flow = self.settle(sink);
+                    if flow.is_break() {
+                        break;
+                    }
+                }
+                self.count_delivery(payload);
+                flow = sink(Event::Message(Message { number, payload }));
+                if flow.is_break() {
+                    break;
+                }
+            }
+        }
+        self.window.release(from, self.expected);
+        flow?;
+        if self.window.is_empty() && self.reports.next_settled() > self.expected {
+            return Continue(());
+        }
+        self.drain(sink)
+    }
+
+    /// Delivers from the window, and reports lost what has been given up, as far as it goes.
+    pub(super) fn drain(&mut self, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        loop {
+            self.settle(sink)?;
+            let number = self.expected;
+            if let Some(payload) = self.window.get(number) {
+                self.counters.messages += 1;
+                self.counters.bytes += payload.len() as u64;
+                self.has_begun = true;
+                self.expected += 1;
+                let flow = sink(Event::Message(Message { number, payload }));
+                self.window.release(number, number + 1);
+                flow?;
+            } else if let Some(loss) = self.next_loss() {
+                self.gaps.forget_below(loss.range.end());
+                self.expected = loss.range.end();
+                self.has_begun = true;
+                self.window.release(loss.range.start(), self.expected);
+                self.counters.lost = self.counters.lost.saturating_add(loss.range.count());
+                sink(Event::Lost(loss))?;
+            } else {
+                return Continue(());
+            }
+        }
+    }
+
+    /// The next expected numbers, when they are missing and given up.
+    fn next_loss(&mut self) -> Option<Loss> {
+        let missing = self.gaps.first().filter(|missing| missing.start() == self.expected)?;
+        let overwritten = self.requester.oldest();
+        // A gap is raised before anything is done about it; and if the policy is to stop there, nothing is.
+        let passes_gaps = self.config.gap_policy != GapPolicy::Stop;
+        let report = self.reports.front_mut().filter(|report| (report.raised && passes_gaps) || !report.is_gap())?;
+        let (end, cause) = match report.given_up {
+            _ if overwritten > self.expected => (overwritten, LossCause::Overwritten),
+            Some(cause) => (report.range.end(), cause),
+            None => return None,
+        };
+        report.lossy = true;
+        // Cut at the report, so that each gap that was raised is settled by its own words.
+        let end = end.min(missing.end()).min(report.range.end());
+        Some(Loss { range: SequenceRange::new(self.expected, end), cause })
+    }
+
+    /// Tells of the gaps that have been passed.
+    pub(super) fn settle(&mut self, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        while let Some(report) = self.reports.settle(self.expected) {
+            if let Some(recovered) = report.recovered() {
+                sink(Event::Recovered(recovered))?;
+            }
+        }
+        Continue(())
+    }
+
+    /// Raises the gaps whose wait for another line is over, and applies the policy to them.
+    pub(super) fn raise_gaps(
+        &mut self,
+        now: Nanos,
+        sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let (delay, policy) = (self.config.request.delay, self.config.gap_policy);
+        for report in self.reports.iter_mut() {
+            if report.raised && policy == GapPolicy::Stop {
+                break;
+            }
+            if report.raised || !report.is_gap() || now < report.opened_at + delay {
+                continue;
+            }
+            if self.gaps.first_within(report.range).is_none() {
+                continue;
+            }
+            report.raised = true;
+            self.counters.gaps += 1;
+            if policy == GapPolicy::Skip && (report.origin != GapOrigin::Deferred || !self.requester.has_targets()) {
+                report.given_up = Some(LossCause::Skipped);
+            }
+            sink(Event::Gap(Gap { range: report.range, origin: report.origin }))?;
+            if policy == GapPolicy::Stop {
+                break;
+            }
+        }
+        Continue(())
+    }
+
+    /// Gives up the gaps whose time is over.
+    pub(super) fn give_up(&mut self, now: Nanos) {
+        let (last_progress, give_up_after) = (self.last_progress, self.give_up_after());
+        if now < last_progress + give_up_after {
+            return;
+        }
+        for report in self.reports.iter_mut().take_while(|report| now >= report.opened_at + give_up_after) {
+            report.given_up.get_or_insert(LossCause::NoAnswer);
+        }
+    }
+
+    pub(super) fn give_up_after(&self) -> Nanos {
+        match self.config.gap_policy {
+            GapPolicy::Wait { give_up } => give_up,
+            GapPolicy::Skip | GapPolicy::Stop => JOIN_GIVE_UP,
+        }
+    }
+
+    pub(super) fn tell_heard(&mut self, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        match self.session {
+            Some(session) if self.liveness.take_news() => sink(Event::Status(Status::Heard { session })),
+            _ => Continue(()),
+        }
+    }
+
+    fn count_delivery(&mut self, payload: &[u8]) {
+        self.counters.messages += 1;
+        self.counters.bytes += payload.len() as u64;
+        self.has_begun = true;
+        self.expected += 1;
+    }
+}

@@ -1,0 +1,197 @@
+//! What arrives: sessions, numbers that are shown to exist, messages, and the word of a request address.
+
+use super::{LEFT_SESSIONS, Source, Subscription};
+use crate::config::{SessionChoice, Start};
+use crate::event::{Event, GapOrigin, LossCause, NewSession, PreviousSession};
+use crate::{Nanos, ReorderWindow};
+use core::ops::ControlFlow;
+use seqcast_protocol::{Blocks, Packet, SequenceNumber, SequenceRange, SessionId};
+
+impl Subscription {
+    /// Whether a packet of a session other than the present one is taken.
+    pub(super) fn takes_session(&mut self, session: SessionId, source: Source) -> bool {
+        let SessionChoice::Any = self.config.session else { return false };
+        if self.session.is_none() {
+            return true;
+        }
+        let is_over = self.is_end_told || self.liveness.is_silent();
+        if !is_over || !matches!(source, Source::Line(_)) || self.left.contains(&session) {
+            return false;
+        }
+        // What the old session still owes is told first; the new one is taken from a later packet.
+        for report in self.reports.iter_mut() {
+            report.given_up = Some(LossCause::Ended);
+        }
+        self.expected == self.known_next && self.deferred_next <= self.known_next
+    }
+
+    pub(super) fn adopt(
+        &mut self,
+        session: SessionId,
+        sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let previous = self.session.map(|session| PreviousSession { session, ended: self.end.is_some() });
+        if let Some(previous) = previous {
+            if self.left.len() == LEFT_SESSIONS {
+                self.left.pop_front();
+            }
+            self.left.push_back(previous.session);
+            if let Start::At(_) = self.config.start {
+                self.config.start = Start::Oldest;
+            }
+        }
+        self.session = Some(session);
+        (self.end, self.deferred_next, self.no_room) = (None, 0, (0, 0));
+        (self.is_started, self.is_caught_up, self.is_end_told, self.has_begun) = (false, false, false, false);
+        self.gaps.clear();
+        self.window.clear();
+        self.reports.clear();
+        self.requester.reset();
+        self.liveness.renew();
+        sink(Event::NewSession(NewSession { session, previous }))
+    }
+
+    /// Begins at the first packet, whose first or next number is `sequence`.
+    pub(super) fn start(&mut self, now: Nanos, sequence: SequenceNumber) {
+        if self.is_started {
+            return;
+        }
+        self.is_started = true;
+        self.last_progress = now;
+        self.expected = match self.config.start {
+            Start::Oldest if self.requester.has_targets() => 1,
+            Start::Oldest | Start::Live => sequence.max(1),
+            Start::At(number) => number.max(1),
+        };
+        self.known_next = self.expected;
+    }
+
+    /// Takes the word of a request address that it retains nothing below `oldest`.
+    pub(super) fn handle_oldest(&mut self, target: usize, oldest: SequenceNumber) {
+        let is_plausible = self.is_started && self.config.trust_oldest && Some(oldest) <= self.highest();
+        if !is_plausible || !self.requester.handle_oldest(target, oldest) {
+            return;
+        }
+        let oldest = self.requester.oldest();
+        match self.gaps.first() {
+            // Nothing has been delivered or told: the session is joined later, and nothing is lost.
+            Some(missing) if self.config.start == Start::Oldest && !self.has_begun && oldest > self.expected => {
+                self.expected = missing.end().min(oldest).min(self.reports.raised_start());
+                self.gaps.forget_below(self.expected);
+                self.reports.forget_below(self.expected);
+            }
+            _ => {}
+        }
+    }
+
+    /// Opens the gap of what arrived and could not be kept; returns whether there was one, and room for it.
+    pub(super) fn open_deferred(&mut self, now: Nanos) -> bool {
+        if self.deferred_next <= self.known_next {
+            return false;
+        }
+        let is_joining = !self.is_caught_up && self.requester.has_targets();
+        let origin = if is_joining { GapOrigin::LateJoin } else { GapOrigin::Deferred };
+        self.note_missing(now, self.deferred_next, origin);
+        self.deferred_next <= self.known_next
+    }
+
+    /// Opens the gap `known_next..next`. Without room for it, it is opened later.
+    pub(super) fn note_missing(&mut self, now: Nanos, next: SequenceNumber, origin: GapOrigin) {
+        let range = SequenceRange::new(self.known_next, next);
+        if self.reports.has_room(origin) && self.gaps.open(range) {
+            self.reports.open(range, origin, now);
+            self.known_next = next;
+        } else {
+            self.deferred_next = self.deferred_next.max(next);
+        }
+    }
+
+    /// Takes the messages of a packet; returns whether the next expected one is among them, so that delivery goes on from
+    /// the packet itself.
+    pub(super) fn note_data(&mut self, now: Nanos, source: Source, packet: &Packet<'_>) -> bool {
+        let range = packet.range();
+        if range.end() <= self.expected {
+            self.counters.duplicates += range.count();
+            return false;
+        }
+        let is_next = range.start() <= self.expected;
+        if range.start() > self.known_next {
+            // There was no room for the gap before it.
+            self.deferred_next = self.deferred_next.max(range.end());
+            self.counters.deferred += range.count();
+            return false;
+        }
+        let new = SequenceRange::new(range.start().max(self.known_next), range.end().max(self.known_next));
+        let mut taken = 0;
+        let mut deferred = 0;
+        if !self.gaps.is_empty() {
+            taken = self.fill(packet, is_next);
+            if taken > 0 {
+                self.last_progress = now;
+                let gaps = &self.gaps;
+                self.reports.note_filled(range, now, |range| gaps.first_within(range).is_some());
+            }
+            if let Some(refused) = self.gaps.first_within(range) {
+                deferred = self.gaps.count_within(range);
+                self.note_no_room(refused.start(), deferred);
+            }
+        }
+        if !new.is_empty() {
+            if is_next || self.store(packet, new) {
+                self.known_next = new.end();
+                taken += new.count();
+            } else {
+                deferred += new.count();
+                self.deferred_next = self.deferred_next.max(new.end());
+                self.note_no_room(new.start(), new.count());
+            }
+        }
+        if let Source::RequestTarget(_) = source {
+            self.counters.recovered += taken;
+        }
+        self.counters.duplicates += (range.count() - deferred).saturating_sub(taken);
+        is_next
+    }
+
+    /// Removes what the packet brings from what is missing; what is not delivered from the packet itself goes into the
+    /// window. Returns how many messages that were.
+    fn fill(&mut self, packet: &Packet<'_>, is_next: bool) -> u64 {
+        let (window, expected) = (&mut self.window, self.expected);
+        self.gaps.fill(packet.range(), |piece| is_next || store_piece(window, expected, packet, piece))
+    }
+
+    fn store(&mut self, packet: &Packet<'_>, piece: SequenceRange) -> bool {
+        store_piece(&mut self.window, self.expected, packet, piece)
+    }
+
+    /// Notes that `count` messages from `from` on could not be kept: as long as nothing is delivered, they need not be
+    /// asked for.
+    fn note_no_room(&mut self, from: SequenceNumber, count: u64) {
+        let before = if self.no_room.0 == self.expected { self.no_room.1 } else { SequenceNumber::MAX };
+        self.no_room = (self.expected, from.min(before));
+        self.counters.deferred += count;
+    }
+}
+
+/// Copies the messages `piece` of the packet into the window.
+fn store_piece(
+    window: &mut ReorderWindow,
+    expected: SequenceNumber,
+    packet: &Packet<'_>,
+    piece: SequenceRange,
+) -> bool {
+    let mut blocks = packet.messages();
+    let all = blocks.rest();
+    let skipped = (piece.start() - packet.sequence()) as usize;
+    if skipped > 0 {
+        blocks.nth(skipped - 1);
+    }
+    let start = all.len() - blocks.rest().len();
+    if piece.end() < packet.range().end() {
+        blocks.nth(piece.count() as usize - 1);
+    } else {
+        blocks = Blocks::new(&[]);
+    }
+    let end = all.len() - blocks.rest().len();
+    window.insert(expected, piece.start(), piece.count(), &all[start..end])
+}
