@@ -102,8 +102,8 @@ fn demo(options: &Options) -> Result<Outcome, Outcome> {
     audience.run(&mut subscriber, &interrupt, || feed.is_finished());
     let published = match feed.join() {
         Ok(Ok(counters)) => counters,
-        Ok(Err(words)) => return Err(failed(words)),
-        Err(_) => return Err(failed("the publisher's thread panicked".to_owned())),
+        Ok(Err(words)) => return Err(Condition::Failed(words).into()),
+        Err(_) => return Err(Condition::Failed("the publisher's thread panicked".to_owned()).into()),
     };
     let complaints = audience.complaints(&published);
     report(&mut std::io::stdout().lock(), &audience, &subscriber.counters(), &published, &complaints);
@@ -112,12 +112,6 @@ fn demo(options: &Options) -> Result<Outcome, Outcome> {
         outcome.add(Condition::Incomplete(complaints.join("; ")));
     }
     Ok(outcome)
-}
-
-fn failed(words: String) -> Outcome {
-    let mut outcome = Outcome::default();
-    outcome.add(Condition::Failed(words));
-    outcome
 }
 
 /// A UDP port that nobody uses at the moment.
@@ -136,10 +130,8 @@ impl Messages {
         match &options.input {
             None => Ok(Self::Generated(Box::new(MarketData::new(1)))),
             Some(path) if path.as_os_str() == "-" => {
-                let mut outcome = Outcome::default();
                 let words = "--input: the demonstration reads its input twice, standard input will not do";
-                outcome.add(Condition::Settings(words.to_owned()));
-                Err(outcome)
+                Err(Condition::Settings(words.to_owned()).into())
             }
             Some(path) => Input::open(path, None)
                 .map(|input| Self::File(Box::new(input)))

@@ -2,7 +2,7 @@
 
 use crate::interrupt::Interrupt;
 use crate::market::MarketData;
-use crate::outcome::{Condition, Outcome, chain};
+use crate::outcome::{Condition, Outcome};
 use crate::output::{Output, OutputError, OutputFormat};
 use crate::progress::{Progress, thousands};
 use seqcast_transport::Clock;
@@ -30,20 +30,13 @@ pub fn run(options: &Options) -> Outcome {
     match generate(options) {
         Ok(outcome) => outcome,
         Err(error) if error.is_broken_pipe() => Outcome::default(),
-        Err(error) => {
-            let mut outcome = Outcome::default();
-            outcome.add(Condition::Failed(format!("--output {}: {}", options.output.display(), chain(&error))));
-            outcome
-        }
+        Err(error) => Outcome::unwritable(&options.output, &error),
     }
 }
 
 fn generate(options: &Options) -> Result<Outcome, OutputError> {
     let interrupt = Interrupt::new()?;
-    let mut output = match Output::open(&options.output, OutputFormat::Blocks) {
-        Ok(output) => output,
-        Err(error) => return Ok(Outcome::unwritable(&options.output, &error)),
-    };
+    let mut output = Output::open(&options.output, OutputFormat::Blocks, &interrupt)?;
     let mut data = MarketData::new(options.seed);
     let mut progress = Progress::new();
     let mut outcome = Outcome::default();

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -49,25 +49,25 @@ impl Outcome {
     /// A setting cannot be had.
     #[must_use]
     pub fn settings(error: &dyn Error) -> Self {
-        Self { conditions: vec![Condition::Settings(chain(error))] }
-    }
-
-    /// Something failed.
-    #[must_use]
-    pub fn failed(error: &dyn Error) -> Self {
-        Self { conditions: vec![Condition::Failed(chain(error))] }
+        Condition::Settings(chain(error)).into()
     }
 
     /// The setting of this option cannot be had.
     #[must_use]
     pub fn option(option: &str, error: &dyn Error) -> Self {
-        Self { conditions: vec![Condition::Settings(format!("{option}: {}", chain(error)))] }
+        Condition::Settings(format!("{option}: {}", chain(error))).into()
     }
 
-    /// The file of `--output` cannot be created.
+    /// Something failed.
     #[must_use]
-    pub fn unwritable(path: &Path, error: &io::Error) -> Self {
-        Self { conditions: vec![Condition::Failed(format!("--output {}: {error}", path.display()))] }
+    pub fn failed(error: &dyn Error) -> Self {
+        Condition::Failed(chain(error)).into()
+    }
+
+    /// The file of `--output` cannot be created or written.
+    #[must_use]
+    pub fn unwritable(path: &Path, error: &dyn Error) -> Self {
+        Condition::Failed(format!("--output {}: {}", path.display(), chain(error))).into()
     }
 
     /// Adds something that holds.
@@ -97,6 +97,12 @@ impl Outcome {
             let _ = writeln!(stderr, "seqcast: {}", condition.text());
         }
         ExitCode::from(self.code())
+    }
+}
+
+impl From<Condition> for Outcome {
+    fn from(condition: Condition) -> Self {
+        Self { conditions: vec![condition] }
     }
 }
 

@@ -7,6 +7,7 @@
 //! | [`OutputFormat::Json`] | `{"sequence":N,"session":"S","text":"…"}` and `\n`; instead of `text`, `hex` with lower-case digits where the bytes are not UTF-8 |
 //! | [`OutputFormat::None`] | nothing |
 
+use crate::interrupt::Interrupt;
 use seqcast_protocol::MAX_MESSAGE_BYTES;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -62,20 +63,22 @@ pub struct Output {
 impl Output {
     /// Creates the file at `path`, or takes standard output for `-`. With [`OutputFormat::None`] nothing is created.
     ///
+    /// `interrupt` ends a write that the reader of the output has stalled.
+    ///
     /// # Errors
     ///
     /// When the file cannot be created.
-    pub fn open(path: impl AsRef<Path>, format: OutputFormat) -> io::Result<Self> {
-        let path = path.as_ref();
-        let writer: Box<dyn Write + Send> = if format == OutputFormat::None {
-            Box::new(io::sink())
-        } else if path.as_os_str() == "-" {
+    pub fn open(path: &Path, format: OutputFormat, interrupt: &Interrupt) -> io::Result<Self> {
+        if format == OutputFormat::None {
+            return Ok(Self::new(Box::new(io::sink()), format));
+        }
+        let file = if path.as_os_str() == "-" {
             // Past the standard library's own buffer, which looks for the ends of lines.
-            Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+            File::from(io::stdout().as_fd().try_clone_to_owned()?)
         } else {
-            Box::new(File::create(path)?)
+            File::create(path)?
         };
-        Ok(Self::new(writer, format))
+        Ok(Self::new(Box::new(InterruptibleFile { file, interrupt: interrupt.clone() }), format))
     }
 
     /// Writes to `writer`.
@@ -146,6 +149,27 @@ impl Output {
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Output").field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
+/// A file whose writes are not taken up again after an interrupt.
+struct InterruptibleFile {
+    file: File,
+    interrupt: Interrupt,
+}
+
+impl Write for InterruptibleFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.file.write(bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted && self.interrupt.is_raised() => {
+                Err(io::Error::other("interrupted while the reader of the output stalled"))
+            }
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -1,0 +1,199 @@
+//! The loop of a subscriber: handles events, writes messages, remembers what the summary says.
+
+use super::{Options, summary::cause_in_words};
+use crate::interrupt::Interrupt;
+use crate::outcome::{Condition, Outcome};
+use crate::output::{Output, OutputError};
+use crate::progress::{Progress, count, thousands};
+use seqcast_recovery::Nanos;
+use seqcast_subscriber::{Event, Idle, LossCause, SequenceRange, Status, Subscriber};
+use seqcast_transport::Clock;
+use std::io::Write;
+use std::ops::ControlFlow;
+
+/// How many messages are handled between two looks at signals and progress. Arbitrary.
+const MESSAGES_PER_POLL: usize = 1_024;
+
+/// The longest wait, so that progress is shown and signals that came just before it are seen.
+const LONGEST_WAIT: Nanos = Nanos::from_millis(100);
+
+/// How many lost ranges the summary lists. Arbitrary.
+pub(super) const LISTED_LOSSES: usize = 16;
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Interrupted,
+    Session,
+    Silent,
+    Stopped,
+    Output,
+}
+
+/// Handles events: writes messages, remembers what the summary says.
+pub(super) struct Listener {
+    output: Output,
+    pub(super) failure: Option<OutputError>,
+    session: String,
+    pub(super) first: Option<u64>,
+    pub(super) losses: Vec<(SequenceRange, LossCause)>,
+    pub(super) loss_count: u64,
+    has_ended: bool,
+    is_silent: bool,
+    /// Events worth a line on standard error, until it is written.
+    news: Vec<String>,
+}
+
+impl Listener {
+    pub(super) fn new(output: Output) -> Self {
+        Self {
+            output,
+            failure: None,
+            session: String::new(),
+            first: None,
+            losses: Vec::new(),
+            loss_count: 0,
+            has_ended: false,
+            is_silent: false,
+            news: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(&mut self, subscriber: &mut Subscriber, options: &Options, interrupt: &Interrupt) -> End {
+        let mut idle = Idle::new(options.idle);
+        let mut progress = Progress::new();
+        let end = loop {
+            let work = subscriber.try_poll(|event| self.handle(event), MESSAGES_PER_POLL);
+            if work == 0 && self.failure.is_none() {
+                self.failure = self.output.flush().err();
+            }
+            if !self.news.is_empty() {
+                progress.clear();
+                let mut stderr = std::io::stderr().lock();
+                for news in self.news.drain(..) {
+                    let _ = writeln!(stderr, "{news}");
+                }
+            }
+            if let Some(end) = self.end(subscriber, options, interrupt) {
+                break end;
+            }
+            show(&mut progress, subscriber);
+            let timeout = subscriber.timeout().map_or(LONGEST_WAIT, |timeout| LONGEST_WAIT.min(timeout.into()));
+            // A socket that cannot be waited for can still be polled.
+            if idle.idle_until_readable(work, subscriber.fds(), Some(timeout)).is_err() {
+                std::thread::yield_now();
+            }
+        };
+        progress.clear();
+        if self.failure.is_none() {
+            self.failure = self.output.flush().err();
+        }
+        end
+    }
+
+    fn end(&self, subscriber: &Subscriber, options: &Options, interrupt: &Interrupt) -> Option<End> {
+        if self.failure.is_some() {
+            Some(End::Output)
+        } else if self.has_ended && options.until_end {
+            Some(End::Session)
+        } else if subscriber.subscription().is_stopped() {
+            Some(End::Stopped)
+        } else if self.is_silent && options.silent_after.is_some() {
+            Some(End::Silent)
+        } else if interrupt.is_raised() {
+            Some(End::Interrupted)
+        } else {
+            None
+        }
+    }
+
+    fn handle(&mut self, event: Event<'_>) -> ControlFlow<()> {
+        match event {
+            Event::Message(message) => {
+                self.first.get_or_insert(message.number);
+                if let Err(error) = self.output.message(&self.session, message.number, message.payload) {
+                    self.failure = Some(error);
+                    return ControlFlow::Break(());
+                }
+            }
+            Event::Gap(_) | Event::Recovered(_) => {}
+            Event::Lost(loss) => {
+                self.first.get_or_insert(loss.range.start());
+                self.loss_count += 1;
+                if self.losses.len() < LISTED_LOSSES {
+                    self.losses.push((loss.range, loss.cause));
+                    self.news.push(format!("lost {} ({})", loss.range, cause_in_words(loss.cause)));
+                }
+            }
+            Event::NewSession(new) => {
+                self.first = None;
+                self.has_ended = false;
+                if let Some(previous) = new.previous {
+                    let how = if previous.ended { "ended" } else { "fell silent" };
+                    self.news.push(format!("session {} {how}, following {}", previous.session, new.session));
+                }
+            }
+            Event::EndOfSession(end) => {
+                self.has_ended = true;
+                self.news.push(format!("session {} has ended at {}", end.session, end.next));
+                return ControlFlow::Break(());
+            }
+            Event::Status(status) => self.handle_status(status),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn handle_status(&mut self, status: Status) {
+        match status {
+            Status::Heard { session } => {
+                self.session = session.to_string();
+                self.is_silent = false;
+                self.news.push(format!("session {session} is heard"));
+            }
+            // After the end, silence is what is expected.
+            Status::Silent { elapsed } if !self.has_ended => {
+                self.is_silent = true;
+                let what = match self.session.as_str() {
+                    "" => "nobody was heard".to_owned(),
+                    session => format!("session {session} was not heard"),
+                };
+                self.news.push(format!("silent: {what} for {:.1} s", elapsed.as_duration().as_secs_f64()));
+            }
+            Status::Silent { .. } => self.is_silent = true,
+            Status::CaughtUp { next } => self.news.push(format!("caught up at {next}")),
+            Status::Stopped { next } => self.news.push(format!("stopped at {next}: a gap was found (--gap stop)")),
+            _ => {}
+        }
+    }
+
+    /// What holds at the end.
+    pub(super) fn judge(&self, subscriber: &Subscriber, end: End, options: &Options, outcome: &mut Outcome) {
+        let counters = subscriber.counters().subscription;
+        if end == End::Silent {
+            let heard_for = options.silent_after.map_or(0.0, |duration| duration.as_secs_f64());
+            outcome.add(Condition::Unheard(format!("nobody was heard for {heard_for} s (--silent-after)")));
+        }
+        if counters.lost > 0 {
+            let words = format!("{} lost in {}", count(counters.lost, "message"), count(self.loss_count, "range"));
+            outcome.add(Condition::Incomplete(words));
+        }
+        let open_gaps = subscriber.subscription().open_gaps() as u64;
+        if open_gaps > 0 && end != End::Output {
+            outcome.add(Condition::Incomplete(format!("{} open at the end", count(open_gaps, "gap"))));
+        }
+    }
+}
+
+fn show(progress: &mut Progress, subscriber: &Subscriber) {
+    let subscription = subscriber.subscription();
+    let counters = subscription.counters();
+    progress.update(Clock::now(), counters.messages, || {
+        format!(
+            "next {}, {} open, {} recovered, {} lost",
+            subscription.next().map_or_else(|| "-".to_owned(), thousands),
+            count(subscription.open_gaps() as u64, "gap"),
+            thousands(counters.recovered),
+            thousands(counters.lost),
+        )
+    });
+}

@@ -1,0 +1,156 @@
+//! `seqcast subscribe`: one session to an output.
+
+mod listener;
+mod summary;
+
+use crate::interrupt::Interrupt;
+use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress};
+use crate::outcome::{Condition, Outcome, chain};
+use crate::output::{Output, OutputFormat};
+use listener::Listener;
+use seqcast_subscriber::{
+    GapPolicy, IdleStrategy, ImpairmentConfig, Line, LineSource, OpenError, SessionChoice, Start, Subscriber,
+    pin_to_core,
+};
+use seqcast_transport::Clock;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+use summary::Summary;
+
+/// Subscribe to a session: every message once, in order, or told that it is lost
+///
+/// Examples:
+///   seqcast subscribe --output day.blocks --until-end
+///   seqcast subscribe --line-a 239.1.1.1:30001@eth1 --recover-from 10.1.0.5:30100 --output - --format json
+///
+/// A slow reader of the output makes this subscriber fall behind, never the publisher: what is overwritten meanwhile is
+/// lost, and told.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Options {
+    /// The session; any follows the first one heard, and the next one after its end
+    #[arg(long, value_name = "NAME|any", default_value = "any")]
+    session: SessionChoice,
+    /// Where line A comes from
+    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]", default_value = DEFAULT_LINE_A)]
+    line_a: LineSource,
+    /// The interface, by name or address, of lines that name none; requests leave from its address
+    #[arg(long, value_name = "INTERFACE", default_value = "127.0.0.1")]
+    interface: String,
+    /// Who is asked for what is missing, or none; may be repeated
+    #[arg(long, value_name = "ADDRESS:PORT|none", default_value = DEFAULT_REQUESTS, value_parser = options::optional_address)]
+    recover_from: Vec<OptionalAddress>,
+    /// Where to begin: at the oldest message retained, at the first one heard, or at a number
+    #[arg(long, value_name = "oldest|live|N", default_value = "oldest", value_parser = options::start)]
+    start: Start,
+    /// Where the messages go; - is standard output
+    #[arg(long, value_name = "FILE|-")]
+    output: Option<PathBuf>,
+    /// How they are written: blocks unless given, none without --output
+    #[arg(long)]
+    format: Option<OutputFormat>,
+    /// End with the session instead of waiting for the next one
+    #[arg(long)]
+    until_end: bool,
+    /// What to do about a gap: wait until nothing has been filled for so long, skip it, or stop
+    #[arg(long, value_name = "wait[:DURATION]|skip|stop", default_value = "wait:10s", value_parser = gap_policy)]
+    gap: GapPolicy,
+    /// End with exit code 4 when no line has carried the session for so long
+    #[arg(long, value_name = "DURATION", value_parser = options::duration)]
+    silent_after: Option<Duration>,
+    /// Pin to this core
+    #[arg(long, value_name = "N")]
+    core: Option<usize>,
+    /// What to do when there is nothing to do
+    #[arg(long, value_name = "backoff|spin|yield|block", default_value_t = IdleStrategy::Backoff)]
+    idle: IdleStrategy,
+    /// Impair every datagram received, on purpose, such as loss=2%,burst=4,duplicate=1%,reorder=1%,delay=1ms..2ms,seed=7
+    #[arg(long, value_name = "IMPAIRMENT", value_parser = ImpairmentConfig::from_str)]
+    impair: Option<ImpairmentConfig>,
+    /// Print the summary as JSON on standard output; on standard error where messages go to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+fn gap_policy(text: &str) -> Result<GapPolicy, String> {
+    match text.split_once(':') {
+        Some(("wait", give_up)) => {
+            options::duration(give_up).map(|give_up| GapPolicy::Wait { give_up: give_up.into() })
+        }
+        None if text == "wait" => Ok(GapPolicy::default()),
+        None if text == "skip" => Ok(GapPolicy::Skip),
+        None if text == "stop" => Ok(GapPolicy::Stop),
+        _ => Err(format!("'{text}' is not wait, wait:DURATION, skip or stop")),
+    }
+}
+
+/// Runs the subcommand.
+#[must_use]
+pub fn run(options: &Options) -> Outcome {
+    match subscribe(options) {
+        Ok(outcome) | Err(outcome) => outcome,
+    }
+}
+
+fn subscribe(options: &Options) -> Result<Outcome, Outcome> {
+    let interrupt = Interrupt::new().map_err(|error| Outcome::failed(&error))?;
+    let format = options.format.unwrap_or(match options.output {
+        Some(_) => OutputFormat::Blocks,
+        None => OutputFormat::None,
+    });
+    if let (None, true) = (&options.output, format != OutputFormat::None) {
+        let words = format!("--format {format} needs --output FILE, or --output - for standard output");
+        return Err(Condition::Settings(words).into());
+    }
+    if options.recover_from.len() > 1 && options.recover_from.contains(&OptionalAddress::None) {
+        let words = "--recover-from: none and an address exclude each other";
+        return Err(Condition::Settings(words.to_owned()).into());
+    }
+    let mut subscriber = open(options)?;
+    if let Some(core) = options.core {
+        pin_to_core(core).map_err(|error| Outcome::option("--core", &error))?;
+    }
+    let path = options.output.as_deref().unwrap_or(Path::new("-"));
+    let output = Output::open(path, format, &interrupt).map_err(|error| Outcome::unwritable(path, &error))?;
+    let has_stdout = path.as_os_str() == "-" && format != OutputFormat::None;
+    let mut listener = Listener::new(output);
+    let started = Clock::now();
+    let ended = listener.run(&mut subscriber, options, &interrupt);
+    let elapsed = Clock::now() - started;
+    let mut outcome = Outcome::default();
+    if let Some(error) = listener.failure.take() {
+        if error.is_broken_pipe() {
+            return Ok(outcome);
+        }
+        outcome.add(Condition::Failed(format!("--output {}: {}", path.display(), chain(&error))));
+    }
+    listener.judge(&subscriber, ended, options, &mut outcome);
+    Summary { listener: &listener, subscriber: &subscriber, elapsed, outcome: &outcome }
+        .print(options.json, has_stdout);
+    Ok(outcome)
+}
+
+fn open(options: &Options) -> Result<Subscriber, Outcome> {
+    let mut builder = Subscriber::builder(options.session)
+        .line(Line::A, options.line_a.clone())
+        .interface(&options.interface)
+        .start(options.start)
+        .gap_policy(options.gap)
+        .seed(Clock::unix_micros() ^ u64::from(std::process::id()));
+    for address in options.recover_from.iter().filter_map(|address| address.address()) {
+        builder = builder.recover_from(address);
+    }
+    if let Some(duration) = options.silent_after {
+        builder = builder.silent_after(duration);
+    }
+    if let Some(impairment) = options.impair {
+        builder = builder.impair(impairment);
+    }
+    builder.open().map_err(|error| match error {
+        OpenError::Interface(..) => Outcome::option("--interface or --line-a", &error),
+        OpenError::Line(..) => Outcome::option("--line-a", &error),
+        OpenError::RecoverFrom(..) => Outcome::option("--recover-from", &error),
+        _ => Outcome::settings(&error),
+    })
+}

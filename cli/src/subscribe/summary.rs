@@ -1,0 +1,114 @@
+//! What a subscriber did, in words and as JSON.
+
+use super::listener::{LISTED_LOSSES, Listener};
+use crate::outcome::Outcome;
+use crate::progress::{count, thousands};
+use seqcast_recovery::Nanos;
+use seqcast_subscriber::{Line, LossCause, SequenceRange, Subscriber, SubscriberCounters};
+use serde_json::json;
+use std::io::Write;
+
+/// A cause as the summary says it.
+pub(super) fn cause_in_words(cause: LossCause) -> &'static str {
+    match cause {
+        LossCause::Overwritten => "overwritten: nobody retains it any more",
+        LossCause::NoAnswer => "no answer: nobody could fill it in time",
+        LossCause::Skipped => "skipped: --gap skip",
+        LossCause::Ended => "ended: its session was left",
+    }
+}
+
+/// What a subscriber did.
+pub(super) struct Summary<'a> {
+    pub(super) listener: &'a Listener,
+    pub(super) subscriber: &'a Subscriber,
+    pub(super) elapsed: Nanos,
+    pub(super) outcome: &'a Outcome,
+}
+
+impl Summary<'_> {
+    pub(super) fn print(&self, as_json: bool, has_stdout: bool) {
+        let SubscriberCounters { subscription, kernel_drops, impairment, .. } = self.subscriber.counters();
+        let next = self.subscriber.next();
+        let elapsed_s = self.elapsed.as_duration().as_secs_f64();
+        let session = self.subscriber.session().map(|session| session.to_string());
+        let mut stderr = std::io::stderr().lock();
+        // There is nobody to tell when standard error or output is gone.
+        let _ = writeln!(
+            stderr,
+            "session {}: {} ({}) in {elapsed_s:.3} s, numbers {}..{}",
+            session.as_deref().unwrap_or("none heard"),
+            count(subscription.messages, "message"),
+            count(subscription.bytes, "byte"),
+            self.listener.first.or(next).map_or_else(|| "-".to_owned(), |number| number.to_string()),
+            next.map_or_else(|| "-".to_owned(), |number| number.to_string()),
+        );
+        let _ = writeln!(
+            stderr,
+            "{}, {} recovered by {}, {} lost, {} duplicate, {} malformed, {} foreign, {} dropped by the kernel",
+            count(subscription.gaps, "gap"),
+            count(subscription.recovered, "message"),
+            count(subscription.requests, "request"),
+            thousands(subscription.lost),
+            thousands(subscription.duplicates),
+            thousands(subscription.malformed_total()),
+            thousands(subscription.foreign),
+            thousands(kernel_drops),
+        );
+        if impairment.datagrams > 0 {
+            let _ = writeln!(
+                stderr,
+                "impaired on purpose: of {}, {} dropped, {} duplicated, {} reordered, {} delayed",
+                count(impairment.datagrams, "datagram"),
+                thousands(impairment.dropped),
+                thousands(impairment.duplicated),
+                thousands(impairment.reordered),
+                thousands(impairment.delayed),
+            );
+        }
+        if self.listener.loss_count > self.listener.losses.len() as u64 {
+            let _ = writeln!(stderr, "only the first {LISTED_LOSSES} lost ranges are listed above");
+        }
+        if as_json {
+            let line = subscription.lines[Line::A.index()];
+            let object = json!({
+                "session": session,
+                "first": self.listener.first.or(next),
+                "next": next,
+                "messages": subscription.messages,
+                "bytes": subscription.bytes,
+                "gaps": subscription.gaps,
+                "recovered": subscription.recovered,
+                "lost": subscription.lost,
+                "lost_ranges": self.lost_ranges(),
+                "lost_range_count": self.listener.loss_count,
+                "duplicates": subscription.duplicates,
+                "deferred": subscription.deferred,
+                "requests": subscription.requests,
+                "retries": subscription.retries,
+                "retransmissions": subscription.retransmissions,
+                "malformed": subscription.malformed_total(),
+                "foreign": subscription.foreign,
+                "kernel_drops": kernel_drops,
+                "elapsed_s": elapsed_s,
+                "exit_code": self.outcome.code(),
+                "lines": { "a": { "packets": line.packets, "bytes": line.bytes } },
+            });
+            let _ =
+                if has_stdout { writeln!(stderr, "{object}") } else { writeln!(std::io::stdout().lock(), "{object}") };
+        }
+    }
+
+    fn lost_ranges(&self) -> Vec<serde_json::Value> {
+        let range = |(range, cause): &(SequenceRange, LossCause)| {
+            let cause = match cause {
+                LossCause::Overwritten => "overwritten",
+                LossCause::NoAnswer => "no_answer",
+                LossCause::Skipped => "skipped",
+                LossCause::Ended => "ended",
+            };
+            json!({ "first": range.start(), "next": range.end(), "cause": cause })
+        };
+        self.listener.losses.iter().map(range).collect()
+    }
+}
