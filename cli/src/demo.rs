@@ -135,7 +135,7 @@ impl Messages {
             }
             Some(path) => Input::open(path, None)
                 .map(|input| Self::File(Box::new(input)))
-                .map_err(|error| Outcome::failed(&error)),
+                .map_err(|error| Outcome::option_failed("--input", &error)),
         }
     }
 
@@ -144,7 +144,7 @@ impl Messages {
             Self::Generated(data) => Ok(Some(data.next_message())),
             Self::File(input) => match input.next() {
                 Ok(message) => Ok(message.map(|message| message.payload)),
-                Err(error) => Err(chain(&error)),
+                Err(error) => Err(format!("--input: {}", chain(&error))),
             },
         }
     }
@@ -170,7 +170,8 @@ fn publish(
         }
         let Some(message) = messages.next()? else { break };
         time.store(now.0, Ordering::Relaxed);
-        publisher.publish(message).map_err(|error| chain(&error))?;
+        let number = publisher.next();
+        publisher.publish(message).map_err(|error| format!("message {number}: {}", chain(&error)))?;
     }
     publisher.close_while(|| interrupt.count() < 2).map_err(|error| chain(&error))
 }
@@ -228,7 +229,8 @@ impl Audience {
                     self.lost
                 )
             });
-            if work == 0 && publisher_is_gone() {
+            // Behind the publisher's end, what is still held, or asked for in vain, is waited for.
+            if work == 0 && publisher_is_gone() && subscription.is_silent() && subscription.open_gaps() == 0 {
                 break;
             }
             idle.idle(work);
@@ -287,7 +289,7 @@ impl Audience {
         complain(self.lost, "lost");
         complain(self.altered, "altered");
         complain(self.out_of_order, "out of order or twice");
-        complain(published.messages.saturating_sub(self.delivered + self.lost), "neither delivered nor reported lost");
+        complain(published.messages.saturating_sub(self.delivered + self.lost), "never heard of");
         complaints.extend(self.failure.clone());
         complaints
     }
@@ -325,12 +327,13 @@ fn report(
         count(published.packets[Line::A.index()], "packet")
     ));
     say(format!(
-        "impaired   of {}, retransmissions included: {} dropped, {} duplicated, {} reordered, {} delayed",
+        "impaired   of {}, retransmissions included: {} dropped, {} duplicated, {} reordered, {} delayed, {} early",
         count(subscriber.impairment.datagrams, "datagram"),
         thousands(subscriber.impairment.dropped),
         thousands(subscriber.impairment.duplicated),
         thousands(subscriber.impairment.reordered),
         thousands(subscriber.impairment.delayed),
+        thousands(subscriber.impairment.early),
     ));
     say(format!(
         "recovered  {} in {} by {}; {} lost",

@@ -41,15 +41,15 @@ fn generate(options: &Options) -> Result<Outcome, OutputError> {
     let mut progress = Progress::new();
     let mut outcome = Outcome::default();
     for number in 1..=options.messages {
+        if interrupt.is_raised() {
+            let words =
+                format!("interrupted after {} of {} messages", thousands(number - 1), thousands(options.messages));
+            outcome.add(Condition::Failed(words));
+            break;
+        }
         output.message("", number, data.next_message())?;
         if number % 65_536 == 0 {
             progress.update(Clock::now(), number, || format!("{} generated", thousands(number)));
-            if interrupt.is_raised() {
-                let words =
-                    format!("interrupted after {} of {} messages", thousands(number), thousands(options.messages));
-                outcome.add(Condition::Failed(words));
-                break;
-            }
         }
     }
     progress.clear();

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use seqcast::{demo, generate, publish, subscribe};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Brokerless, low-latency UDP multicast messaging for market data
@@ -28,7 +29,13 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .with_max_level(tracing::Level::WARN)
+        .init();
     let outcome = match cli.command {
         Command::Publish(options) => publish::run(&options),
         Command::Subscribe(options) => subscribe::run(&options),

@@ -41,8 +41,10 @@ pub fn optional_address(text: &str) -> Result<OptionalAddress, String> {
         return Ok(OptionalAddress::None);
     }
     text.parse()
+        .ok()
+        .filter(|address: &SocketAddrV4| address.port() != 0)
         .map(OptionalAddress::Address)
-        .map_err(|_| format!("'{text}' is not an IPv4 address and port such as {DEFAULT_REQUESTS}, nor none"))
+        .ok_or_else(|| format!("'{text}' is not an IPv4 address and port such as {DEFAULT_REQUESTS}, nor none"))
 }
 
 /// Reads a duration such as `10s`, `1.5ms`, `200us`.
@@ -54,13 +56,27 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map(Nanos::as_duration).map_err(|error| format!("'{text}': {error}"))
 }
 
+/// Reads a duration that is not 0.
+///
+/// # Errors
+///
+/// Says what was expected.
+pub fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err(format!("'{text}' is no time at all")),
+        duration => Ok(duration),
+    }
+}
+
 /// Reads a size in bytes such as `64MiB`, `1GB`, `4096`.
 ///
 /// # Errors
 ///
 /// Says what was expected.
 pub fn bytes(text: &str) -> Result<usize, String> {
-    const UNITS: [(&str, usize); 8] = [
+    const UNITS: [(&str, usize); 10] = [
+        ("TiB", 1 << 40),
+        ("TB", 1_000_000_000_000),
         ("KiB", 1 << 10),
         ("MiB", 1 << 20),
         ("GiB", 1 << 30),

@@ -58,6 +58,12 @@ impl Outcome {
         Condition::Settings(format!("{option}: {}", chain(error))).into()
     }
 
+    /// What this option names failed.
+    #[must_use]
+    pub fn option_failed(option: &str, error: &dyn Error) -> Self {
+        Condition::Failed(format!("{option}: {}", chain(error))).into()
+    }
+
     /// Something failed.
     #[must_use]
     pub fn failed(error: &dyn Error) -> Self {

@@ -11,13 +11,16 @@ use crate::interrupt::Interrupt;
 use seqcast_protocol::MAX_MESSAGE_BYTES;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
-use std::str::{self, FromStr};
+use std::str;
 use std::{error, fmt};
 
 /// How much is handed to the operating system at once; arbitrary, the capacity of a pipe on Linux.
 const BUFFER_BYTES: usize = 64 << 10;
+
+/// How long a reader that takes nothing may hold up a write after an interrupt: long enough for one on a busy machine.
+const STALL_MILLIS: i32 = 500;
 
 /// How messages are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -43,17 +46,6 @@ impl fmt::Display for OutputFormat {
     }
 }
 
-impl FromStr for OutputFormat {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Blocks, Self::Lines, Self::Json, Self::None]
-            .into_iter()
-            .find(|format| format.to_string() == text)
-            .ok_or_else(|| format!("'{text}' is not an output format: blocks, lines, json or none"))
-    }
-}
-
 /// Writes messages through a buffer; what is not flushed may not have arrived.
 pub struct Output {
     writer: BufWriter<Box<dyn Write + Send>>,
@@ -63,7 +55,7 @@ pub struct Output {
 impl Output {
     /// Creates the file at `path`, or takes standard output for `-`. With [`OutputFormat::None`] nothing is created.
     ///
-    /// `interrupt` ends a write that the reader of the output has stalled.
+    /// After an `interrupt`, a write that the reader of the output has stalled fails, and so does every later one.
     ///
     /// # Errors
     ///
@@ -78,7 +70,7 @@ impl Output {
         } else {
             File::create(path)?
         };
-        Ok(Self::new(Box::new(InterruptibleFile { file, interrupt: interrupt.clone() }), format))
+        Ok(Self::new(Box::new(InterruptibleFile::new(file, interrupt)?), format))
     }
 
     /// Writes to `writer`.
@@ -152,24 +144,60 @@ impl fmt::Debug for Output {
     }
 }
 
-/// A file whose writes are not taken up again after an interrupt.
+/// A file whose reader cannot hold up the end of the process.
 struct InterruptibleFile {
     file: File,
     interrupt: Interrupt,
+    /// Whether a write may block: a regular file has no reader to wait for.
+    may_block: bool,
+    /// Whether the reader took nothing after an interrupt; it is not waited for again.
+    is_stalled: bool,
+}
+
+impl InterruptibleFile {
+    fn new(file: File, interrupt: &Interrupt) -> io::Result<Self> {
+        let may_block = !file.metadata()?.is_file();
+        Ok(Self { file, interrupt: interrupt.clone(), may_block, is_stalled: false })
+    }
+
+    /// Waits until something can be written, or is refused at once.
+    fn wait(&mut self) -> io::Result<()> {
+        while !self.is_stalled {
+            let was_interrupted = self.interrupt.is_raised();
+            self.is_stalled = match wait_writable(&self.file) {
+                Ok(true) => return Ok(()),
+                Ok(false) => was_interrupted,
+                Err(error) if error.kind() == ErrorKind::Interrupted => self.interrupt.count() > 1,
+                Err(error) => return Err(error),
+            };
+        }
+        Err(io::Error::other("interrupted while the reader of the output stalled"))
+    }
 }
 
 impl Write for InterruptibleFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.file.write(bytes) {
-            Err(error) if error.kind() == ErrorKind::Interrupted && self.interrupt.is_raised() => {
-                Err(io::Error::other("interrupted while the reader of the output stalled"))
-            }
-            written => written,
+    fn write(&mut self, mut bytes: &[u8]) -> io::Result<usize> {
+        if self.may_block {
+            self.wait()?;
+            // There is room for so much in a pipe that can be written; a longer write may wait for its reader.
+            bytes = &bytes[..bytes.len().min(libc::PIPE_BUF)];
         }
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+/// Waits until `file` can be written or has an error to fetch; returns whether, within [`STALL_MILLIS`].
+#[expect(unsafe_code, reason = "the standard library does not poll")]
+fn wait_writable(file: &File) -> io::Result<bool> {
+    let mut entry = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: the pointer is to one entry, which outlives the call.
+    match unsafe { libc::poll(&raw mut entry, 1, STALL_MILLIS) } {
+        -1 => Err(io::Error::last_os_error()),
+        ready_count => Ok(ready_count > 0),
     }
 }
 
@@ -230,6 +258,8 @@ impl error::Error for OutputError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
@@ -288,25 +318,50 @@ mod tests {
         assert_eq!(written(OutputFormat::None, &[b"ab"]).unwrap(), b"");
     }
 
+    fn interrupted(file: File, format: OutputFormat) -> Output {
+        Output::new(Box::new(InterruptibleFile::new(file, &Interrupt::counted(1)).unwrap()), format)
+    }
+
+    #[test]
+    fn after_an_interrupt_a_reader_gets_everything_as_long_as_it_reads() {
+        let (reader, writer) = io::pipe().unwrap();
+        let reading = std::thread::spawn(move || io::read_to_string(reader).unwrap().len());
+        let mut output = interrupted(OwnedFd::from(writer).into(), OutputFormat::Lines);
+        for number in 1..=100 {
+            output.message("S", number, &[b'x'; 9_999]).unwrap();
+        }
+        output.flush().unwrap();
+        drop(output);
+        assert_eq!(reading.join().unwrap(), 1_000_000);
+    }
+
+    #[test]
+    fn after_an_interrupt_a_reader_that_stalls_is_not_waited_for_again() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut output = interrupted(OwnedFd::from(writer).into(), OutputFormat::Blocks);
+        let error = (1..).find_map(|number| output.message("S", number, &[0; 10_000]).err()).unwrap();
+        assert!(error.to_string().contains("interrupted") && !error.is_broken_pipe(), "{error}");
+        // Reading has begun again, which nobody looks for any more.
+        reader.read_exact(&mut [0; 8_192]).unwrap();
+        output.flush().unwrap_err();
+        drop(output);
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).unwrap();
+        assert!(8_192 + rest.len() <= BUFFER_BYTES, "more than the pipe held: {}", rest.len());
+    }
+
     #[test]
     fn a_reader_that_has_gone_away_is_told_apart() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
+        let writer = File::from(OwnedFd::from(writer));
         for format in [OutputFormat::Blocks, OutputFormat::Lines, OutputFormat::Json] {
-            let mut output = Output::new(Box::new(writer.try_clone().unwrap()), format);
+            let mut output = interrupted(writer.try_clone().unwrap(), format);
             let result = output.message("S", 1, b"message").and_then(|()| output.flush());
             assert!(result.unwrap_err().is_broken_pipe());
         }
-        let mut output = Output::new(Box::new(writer), OutputFormat::Json);
+        let mut output = interrupted(writer, OutputFormat::Json);
         let error = output.message("S", 1, &"long ".repeat(20_000).into_bytes()).unwrap_err();
         assert!(error.is_broken_pipe(), "serde_json keeps the kind of an error: {error:?}");
-    }
-
-    #[test]
-    fn formats_are_named_as_they_are_parsed() {
-        for name in ["blocks", "lines", "json", "none"] {
-            assert_eq!(name.parse::<OutputFormat>().unwrap().to_string(), name);
-        }
-        assert!("pcap".parse::<OutputFormat>().is_err());
     }
 }

@@ -6,6 +6,10 @@ use std::io::{IsTerminal, Write};
 /// How often the line is rewritten.
 const INTERVAL: Nanos = Nanos::from_millis(250);
 
+/// The terminal cuts what does not fit, instead of going on in the next line (DEC private mode 7).
+const NO_WRAP: &str = "\x1b[?7l";
+const WRAP: &str = "\x1b[?7h";
+
 /// The line.
 #[derive(Debug)]
 pub struct Progress {
@@ -35,9 +39,19 @@ impl Progress {
         let rate = if elapsed > 0.0 { (count.saturating_sub(before)) as f64 / elapsed } else { 0.0 };
         let mut stderr = std::io::stderr().lock();
         // A terminal that is gone is no reason to stop.
-        let _ = write!(stderr, "\r\x1b[K{} messages/s, {}", thousands(rate as u64), words());
+        let _ = write!(stderr, "\r\x1b[K{NO_WRAP}{} messages/s, {}{WRAP}", thousands(rate as u64), words());
         let _ = stderr.flush();
         self.is_dirty = true;
+    }
+
+    /// Says something until it is cleared.
+    pub fn say(&mut self, words: impl FnOnce() -> String) {
+        if self.is_shown {
+            let mut stderr = std::io::stderr().lock();
+            let _ = write!(stderr, "\r\x1b[K{NO_WRAP}{}{WRAP}", words());
+            let _ = stderr.flush();
+            self.is_dirty = true;
+        }
     }
 
     /// Removes the line, before something else is written.

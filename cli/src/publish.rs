@@ -1,6 +1,6 @@
 //! `seqcast publish`: an input as one session.
 
-use crate::input::{Format, Input};
+use crate::input::{Format, Input, InputError};
 use crate::interrupt::Interrupt;
 use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress};
 use crate::outcome::{Condition, Outcome, chain};
@@ -83,25 +83,34 @@ pub fn run(options: &Options) -> Outcome {
 fn publish(options: &Options) -> Result<Outcome, Outcome> {
     let interrupt = Interrupt::new().map_err(|error| Outcome::failed(&error))?;
     let is_stdin = options.input.as_os_str() == "-";
-    let is_open = Arc::new(AtomicBool::new(false));
-    let input = if is_stdin {
-        let stdin = StandardInput::new(&interrupt, &is_open).map_err(|error| Outcome::failed(&error))?;
-        Input::from_reader("standard input", stdin, options.format)
-    } else {
-        Input::open(&options.input, options.format)
-    };
-    let input = input.map_err(|error| Outcome::failed(&error))?;
-    is_open.store(true, Ordering::Relaxed);
-    let pace = options.pace.unwrap_or(match input.format() {
-        Format::Pcap => Pace::Recorded(1.0),
-        Format::Blocks | Format::Lines if is_stdin => Pace::Max,
-        Format::Blocks | Format::Lines => DEFAULT_PACE,
-    });
-    // The retransmitter's thread starts before this one is pinned, so that it does not inherit the core.
+    let unreadable = |error: InputError| Outcome::option_failed("--input", &error);
+    let file = if is_stdin { None } else { Some(Input::open(&options.input, options.format).map_err(unreadable)?) };
+    // The retransmitter's thread starts before this one is pinned, so that it does not inherit the core; and before
+    // standard input is waited for, so that the session is there to be found.
     let mut publisher = open(options)?;
     if let Some(core) = options.core {
         pin_to_core(core).map_err(|error| Outcome::option("--core", &error))?;
     }
+    let input = match file {
+        Some(input) => input,
+        None => {
+            let is_open = Arc::new(AtomicBool::new(false));
+            let stdin = StandardInput::new(&interrupt, &is_open).map_err(|error| Outcome::failed(&error))?;
+            let input = Input::from_reader("standard input", stdin, options.format).map_err(unreadable)?;
+            is_open.store(true, Ordering::Relaxed);
+            input
+        }
+    };
+    let pace = match (options.pace, input.format()) {
+        (Some(Pace::Recorded(_)), format @ (Format::Blocks | Format::Lines)) => {
+            let words = format!("--pace recorded needs a capture, {format} hold no times");
+            return Err(Condition::Settings(words).into());
+        }
+        (Some(pace), _) => pace,
+        (None, Format::Pcap) => Pace::Recorded(1.0),
+        (None, Format::Blocks | Format::Lines) if is_stdin => Pace::Max,
+        (None, Format::Blocks | Format::Lines) => DEFAULT_PACE,
+    };
     let started = Clock::now();
     let mut feed = Feed {
         input,
@@ -111,13 +120,17 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
         progress: Progress::new(),
         payload_bytes: 0,
     };
-    let failure = feed.run(&mut publisher).err();
+    let mut failure = feed.run(&mut publisher).err();
+    // What was read before a failure is part of the session.
+    if let Err(error) = publisher.flush() {
+        failure.get_or_insert(chain(&error));
+    }
     feed.progress.clear();
+    feed.progress.say(|| format!("answering requests for up to {:?}; a second Ctrl-C ends it", options.linger));
     let published = Clock::now() - started;
     let (session, oldest, next) = (publisher.session(), publisher.oldest(), publisher.next());
     // One signal ends the feed, another one the linger.
-    let limit = interrupt.count().max(1);
-    let go_on = || interrupt.count() <= limit;
+    let go_on = || interrupt.count() < 2;
     let counters = match failure {
         None => publisher.close_while(go_on).map_err(|error| Outcome::failed(&error))?,
         Some(_) => {
@@ -126,11 +139,22 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
             publisher.counters()
         }
     };
-    let summary = Summary { session, oldest, next, bytes: feed.payload_bytes, published, counters };
-    summary.print(options.json, &feed.input.warnings().iter().map(ToString::to_string).collect::<Vec<_>>());
+    feed.progress.clear();
     let mut outcome = Outcome::default();
     if let Some(failure) = failure {
-        outcome.add(Condition::Failed(format!("{failure}; the end of the session was not announced")));
+        let guess = if options.format.is_none() && feed.input.format() == Format::Blocks {
+            "; the input was taken for blocks, give --format if it is something else"
+        } else {
+            ""
+        };
+        outcome.add(Condition::Failed(format!("{failure}{guess}; the end of the session was not announced")));
+    }
+    let summary = Summary { session, oldest, next, bytes: feed.payload_bytes, published, counters };
+    summary.print(&feed.input.warnings().iter().map(ToString::to_string).collect::<Vec<_>>());
+    if options.json
+        && let Err(error) = writeln!(std::io::stdout().lock(), "{}", summary.json())
+    {
+        outcome.add(Condition::Failed(format!("--json: {error}")));
     }
     Ok(outcome)
 }
@@ -188,7 +212,7 @@ impl Feed<'_> {
                     self.wait_for_stdin(publisher)?;
                     continue;
                 }
-                Err(error) => return Err(chain(&error)),
+                Err(error) => return Err(format!("--input: {}", chain(&error))),
             };
             let due = self.schedule.next_due(message.time);
             if due > now {
@@ -205,7 +229,7 @@ impl Feed<'_> {
                 show(&mut self.progress, publisher);
             }
         }
-        publisher.flush().map(|_| ()).map_err(|error| chain(&error))
+        Ok(())
     }
 
     /// Sends what has been read, then waits for standard input, or long enough to look for an interrupt.
@@ -242,7 +266,7 @@ struct Summary {
 }
 
 impl Summary {
-    fn print(&self, as_json: bool, warnings: &[String]) {
+    fn print(&self, warnings: &[String]) {
         let mut stderr = std::io::stderr().lock();
         let line = Line::A.index();
         let retransmitter = &self.counters.retransmitter;
@@ -271,31 +295,35 @@ impl Summary {
             count(responder.messages, "message"),
             responder.overwritten,
         );
-        if as_json {
-            let refusals: serde_json::Map<_, _> = Refusal::ALL
-                .iter()
-                .map(|refusal| (refusal.name().to_owned(), json!(responder.refused[*refusal as usize])))
-                .collect();
-            let object = json!({
-                "session": self.session.to_string(),
-                "first": 1,
-                "next": self.next,
-                "oldest": self.oldest,
-                "messages": self.counters.messages,
-                "bytes": self.bytes,
-                "packets_refused": self.counters.refused[line],
-                "requests": responder.requests,
-                "retransmissions": responder.retransmissions,
-                "retransmitted_messages": responder.messages,
-                "overwritten": responder.overwritten,
-                "requests_refused": refusals,
-                "heartbeats": retransmitter.heartbeats,
-                "elapsed_s": elapsed_s,
-                "lines": {
-                    "a": { "packets": self.counters.packets[line], "bytes": self.counters.bytes[line] },
-                },
-            });
-            let _ = writeln!(std::io::stdout().lock(), "{object}");
-        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let line = Line::A.index();
+        let retransmitter = &self.counters.retransmitter;
+        let responder = &retransmitter.responder;
+        let refusals: serde_json::Map<_, _> = Refusal::ALL
+            .iter()
+            .map(|refusal| (refusal.name().to_owned(), json!(responder.refused[*refusal as usize])))
+            .collect();
+        json!({
+            "session": self.session.to_string(),
+            "first": 1,
+            "next": self.next,
+            "oldest": self.oldest,
+            "messages": self.counters.messages,
+            "bytes": self.bytes,
+            "packets_refused": self.counters.refused[line],
+            "requests": responder.requests,
+            "retransmissions": responder.retransmissions,
+            "retransmitted_messages": responder.messages,
+            "overwritten": responder.overwritten,
+            "requests_refused": refusals,
+            "answers_refused": retransmitter.refused_sends,
+            "heartbeats": retransmitter.heartbeats,
+            "elapsed_s": self.published.as_duration().as_secs_f64(),
+            "lines": {
+                "a": { "packets": self.counters.packets[line], "bytes": self.counters.bytes[line] },
+            },
+        })
     }
 }

@@ -9,7 +9,7 @@ use seqcast_recovery::{
     Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Publication, Responder, RingSize,
     RingWriter,
 };
-use seqcast_transport::{Clock, UnicastSocket, pin_to_core};
+use seqcast_transport::{BufferGrant, Clock, UnicastSocket, pin_to_core};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
@@ -179,6 +179,12 @@ impl PublisherBuilder {
             return Err(OpenError::NoLine);
         }
         let socket = self.requests.map(|address| self.open_requests(address)).transpose()?;
+        lines.iter().for_each(LineSender::warn_if_partial);
+        if let Some(address) = self.requests.filter(|address| address.ip().is_loopback())
+            && lines.iter().any(|line| !line.is_loopback)
+        {
+            tracing::warn!("requests are answered at {address}, which other hosts that hear the lines cannot reach");
+        }
         let request_address = socket.as_ref().map(UnicastSocket::local_address);
         let size = RingSize::for_bytes(self.retain_bytes, max_datagram - HEADER_BYTES);
         let memory =
@@ -208,12 +214,11 @@ impl PublisherBuilder {
             return Err(OpenError::UnspecifiedRequests(address));
         }
         let socket = UnicastSocket::open(address, self.request_buffer_bytes).map_err(OpenError::Requests)?;
-        let buffer = socket.buffer();
-        if !buffer.is_full() {
+        let BufferGrant { asked_bytes, granted_bytes } = socket.buffer();
+        if let Some(asked_bytes) = asked_bytes.filter(|&asked_bytes| asked_bytes > granted_bytes) {
             tracing::warn!(
-                asked_bytes = buffer.asked_bytes,
-                granted_bytes = buffer.granted_bytes,
-                "the receive buffer for requests was not granted in full; raise net.core.rmem_max"
+                "requests: the receive buffer has {granted_bytes} bytes instead of {asked_bytes}; to allow more: \
+                 sysctl -w net.core.rmem_max={asked_bytes}"
             );
         }
         Ok(socket)

@@ -56,7 +56,7 @@ impl fmt::Display for OpenError {
             }
             Self::Requests(error) => error.fmt(f),
             Self::MaxDatagram(bytes) => {
-                write!(f, "max_datagram of {bytes} is not within {MIN_DATAGRAM_BYTES}..={MAX_DATAGRAM_BYTES} bytes")
+                write!(f, "{bytes} is not within {MIN_DATAGRAM_BYTES}..={MAX_DATAGRAM_BYTES} bytes (max_datagram)")
             }
             Self::Mtu { line, interface, mtu, max_datagram } => write!(
                 f,

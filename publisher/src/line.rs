@@ -2,7 +2,7 @@
 
 use crate::OpenError;
 use seqcast_recovery::Line;
-use seqcast_transport::{Interface, MulticastAddress, MulticastAddressError, MulticastSender};
+use seqcast_transport::{BufferGrant, Interface, MulticastAddress, MulticastAddressError, MulticastSender};
 use std::{fmt, io, str::FromStr};
 
 /// Where a line's packets go: `GROUP:PORT[@INTERFACE]`.
@@ -53,6 +53,7 @@ pub(crate) enum Sent {
 #[derive(Debug)]
 pub(crate) struct LineSender {
     pub(crate) line: Line,
+    pub(crate) is_loopback: bool,
     sender: MulticastSender,
 }
 
@@ -64,16 +65,19 @@ impl LineSender {
         check_mtu(line, &interface, settings.max_datagram)?;
         let sender = MulticastSender::open(address, &interface, settings.ttl, settings.send_buffer_bytes)
             .map_err(|error| OpenError::Line(line, error))?;
-        let buffer = sender.buffer();
-        if !buffer.is_full() {
+        Ok(Self { line, sender, is_loopback: interface.is_loopback })
+    }
+
+    /// Says when its send buffer is smaller than it should be.
+    pub(crate) fn warn_if_partial(&self) {
+        let BufferGrant { asked_bytes, granted_bytes } = self.sender.buffer();
+        if let Some(asked_bytes) = asked_bytes.filter(|&asked_bytes| asked_bytes > granted_bytes) {
             tracing::warn!(
-                ?line,
-                asked_bytes = buffer.asked_bytes,
-                granted_bytes = buffer.granted_bytes,
-                "the send buffer was not granted in full; raise net.core.wmem_max"
+                "line {:?}: the send buffer has {granted_bytes} bytes instead of {asked_bytes}; to allow more: \
+                 sysctl -w net.core.wmem_max={asked_bytes}",
+                self.line
             );
         }
-        Ok(Self { line, sender })
     }
 
     pub(crate) fn send(&self, packet: &[u8]) -> Sent {

@@ -152,12 +152,6 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
         self.used + HEADER_BYTES + LENGTH_BYTES + bytes <= self.staging.len()
     }
 
-    /// Whether there is nothing to flush.
-    #[must_use]
-    pub fn is_flushed(&self) -> bool {
-        self.sealed.is_empty() && self.open_count == 0
-    }
-
     /// Retains everything committed so far, then hands it to `send` packet by packet, in order; each is marked as sent
     /// when `send` returns. Returns the numbers.
     pub fn flush(&mut self, mut send: impl FnMut(&[u8])) -> SequenceRange {

@@ -22,7 +22,8 @@ pub struct RequestConfig {
     pub initial_timeout: Nanos,
     /// The shortest time-out. 300 µs: scheduling noise of a blocking retransmitter thread on a busy host.
     pub min_timeout: Nanos,
-    /// The longest time-out, and so the longest distance between two attempts.
+    /// The longest time-out, and so the longest distance between two attempts. 20 ms: with the one request in flight that
+    /// time-outs leave, a dead responder is asked 50 times a second.
     pub max_timeout: Nanos,
 }
 
@@ -33,7 +34,7 @@ impl Default for RequestConfig {
             in_flight: 32,
             initial_timeout: Nanos::from_millis(10),
             min_timeout: Nanos::from_micros(300),
-            max_timeout: Nanos::from_millis(100),
+            max_timeout: Nanos::from_millis(20),
         }
     }
 }

@@ -8,9 +8,12 @@ use seqcast_recovery::{
     GapPolicy, Impairment, ImpairmentConfig, Line, RequestConfig, SessionChoice, Start, Subscription,
     SubscriptionConfig,
 };
-use seqcast_transport::{Clock, ConnectedSocket, Interface};
+use seqcast_transport::{Clock, ConnectedSocket, Interface, WAIT_LIMIT};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
+
+/// The most request addresses: what can be waited for at once, less the lines.
+const MAX_TARGETS: usize = WAIT_LIMIT - Line::ALL.len();
 
 /// Sets a subscriber up; every setting but the lines has a default.
 #[derive(Clone, Debug)]
@@ -49,7 +52,7 @@ impl SubscriberBuilder {
         self
     }
 
-    /// Asks this address for what is missing; may be called several times. Without it nothing is asked for.
+    /// Asks this address for what is missing; may be called up to 14 times. Without it nothing is asked for.
     ///
     /// Requests leave from the address of the first line's interface.
     #[must_use]
@@ -132,6 +135,9 @@ impl SubscriberBuilder {
     pub fn open(mut self) -> Result<Subscriber, OpenError> {
         if self.config.start == Start::At(0) {
             return Err(OpenError::StartZero);
+        }
+        if self.recover_from.len() > MAX_TARGETS {
+            return Err(OpenError::TooManyTargets { limit: MAX_TARGETS });
         }
         let mut lines = Vec::new();
         let mut interfaces: Vec<Interface> = Vec::new();

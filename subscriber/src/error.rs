@@ -17,6 +17,11 @@ pub enum OpenError {
     Line(Line, SocketError),
     /// The socket toward a request address cannot be opened.
     RecoverFrom(SocketAddrV4, SocketError),
+    /// More request addresses were set than can be waited for together with the lines.
+    TooManyTargets {
+        /// The most there can be.
+        limit: usize,
+    },
     /// The start is number 0; the first number of a session is 1.
     StartZero,
 }
@@ -34,6 +39,7 @@ impl fmt::Display for OpenError {
                 }
                 Ok(())
             }
+            Self::TooManyTargets { limit } => write!(f, "there are more than {limit} request addresses (recover_from)"),
             Self::StartZero => f.write_str("start: the first number of a session is 1"),
         }
     }
@@ -44,7 +50,7 @@ impl error::Error for OpenError {
         match self {
             Self::Interface(_, error) => error.source(),
             Self::Line(_, error) | Self::RecoverFrom(_, error) => error.source(),
-            Self::NoLine | Self::StartZero => None,
+            Self::NoLine | Self::TooManyTargets { .. } | Self::StartZero => None,
         }
     }
 }

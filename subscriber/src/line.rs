@@ -59,12 +59,11 @@ pub(crate) fn open(
 
 /// Says that a receive buffer is smaller than it should be.
 pub(crate) fn warn_if_partial(what: &impl fmt::Display, buffer: BufferGrant) {
-    if !buffer.is_full() {
+    let BufferGrant { asked_bytes, granted_bytes } = buffer;
+    if let Some(asked_bytes) = asked_bytes.filter(|&asked_bytes| asked_bytes > granted_bytes) {
         tracing::warn!(
-            %what,
-            asked_bytes = buffer.asked_bytes,
-            granted_bytes = buffer.granted_bytes,
-            "the receive buffer was not granted in full; raise net.core.rmem_max"
+            "{what}: the receive buffer has {granted_bytes} bytes instead of {asked_bytes}; to allow more: \
+             sysctl -w net.core.rmem_max={asked_bytes}"
         );
     }
 }

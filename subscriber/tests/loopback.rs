@@ -3,8 +3,8 @@
 use seqcast_publisher::Publisher;
 use seqcast_recovery::Nanos;
 use seqcast_subscriber::{
-    Event, GapPolicy, Idle, IdleStrategy, ImpairmentConfig, Line, LossCause, SequenceRange, SessionChoice, Start,
-    Status, Subscriber, SubscriberBuilder,
+    Event, GapPolicy, Idle, IdleStrategy, ImpairmentConfig, Line, LossCause, RequestConfig, SequenceRange,
+    SessionChoice, Start, Status, Subscriber, SubscriberBuilder,
 };
 use seqcast_transport::Clock;
 use std::net::{SocketAddrV4, UdpSocket};
@@ -270,4 +270,36 @@ fn one_registration_with_mio_is_enough() {
     }
     feed.join().unwrap();
     assert_eq!((seen.next, seen.lost.len()), (2_001, 0));
+}
+
+#[test]
+fn the_smallest_limits_lose_nothing() {
+    let addresses = addresses(7);
+    let mut publisher = Publisher::builder("SMALL".parse().unwrap())
+        .line(Line::A, addresses.line.parse().unwrap())
+        .requests(addresses.requests)
+        .heartbeat_ceiling(Duration::from_millis(5))
+        .max_datagram(200)
+        .open()
+        .unwrap();
+    let limits = RequestConfig { in_flight: 1, delay: Nanos::from_micros(200), ..RequestConfig::default() };
+    let impairment: ImpairmentConfig = "loss=5%,burst=2,reorder=5%,seed=6".parse().unwrap();
+    let mut subscriber = subscriber(&addresses, "SMALL")
+        .reorder_window(4, 512)
+        .request_limits(limits)
+        .impair(impairment)
+        .open()
+        .unwrap();
+    let feed = std::thread::spawn(move || {
+        publish(&mut publisher, 1, 3_001);
+        // Longer than the first heartbeats, which a ceiling of 5 ms keeps coming.
+        std::thread::park_timeout(Duration::from_millis(100));
+        publisher.close().unwrap()
+    });
+    let mut seen = Seen::default();
+    seen.run(&mut subscriber, 64);
+    let published = feed.join().unwrap();
+    assert_eq!((seen.next, seen.lost.len()), (3_001, 0));
+    assert!(subscriber.counters().subscription.deferred > 0, "a window of four messages has no room for most");
+    assert!(published.retransmitter.heartbeats >= 12, "{published:?}");
 }

@@ -4,7 +4,7 @@ use super::error::Problem;
 use super::source::Source;
 use seqcast_protocol::LENGTH_BYTES;
 use std::fmt;
-use std::str::{self, FromStr};
+use std::str;
 
 /// How an input holds its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -24,17 +24,6 @@ impl fmt::Display for Format {
             Self::Lines => "lines",
             Self::Pcap => "pcap",
         })
-    }
-}
-
-impl FromStr for Format {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Blocks, Self::Lines, Self::Pcap]
-            .into_iter()
-            .find(|format| format.to_string() == text)
-            .ok_or_else(|| format!("'{text}' is not a format: blocks, lines or pcap"))
     }
 }
 

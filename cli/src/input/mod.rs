@@ -33,7 +33,7 @@ use capture::Capture;
 use seqcast_recovery::Nanos;
 use source::Source;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 /// One message of an input; it borrows the input's buffer until the next one is asked for.
@@ -71,18 +71,13 @@ enum Found {
 }
 
 impl Input {
-    /// Opens the file at `path`, or standard input for `-`, in the given format or the one that its first bytes show.
-    ///
-    /// Standard input is waited for until its first bytes are there.
+    /// Opens the file at `path`, in the given format or the one that its first bytes show.
     ///
     /// # Errors
     ///
     /// When the input cannot be opened or read, is damaged at its very beginning, or has no recognisable format.
     pub fn open(path: impl AsRef<Path>, format: Option<Format>) -> Result<Self, InputError> {
         let path = path.as_ref();
-        if path.as_os_str() == "-" {
-            return Self::from_reader("standard input", io::stdin(), format);
-        }
         let name = path.display().to_string();
         match File::open(path) {
             Ok(file) => Self::from_reader(&name, file, format),
@@ -128,12 +123,6 @@ impl Input {
     #[must_use]
     pub const fn format(&self) -> Format {
         self.format
-    }
-
-    /// What errors and warnings call this input: its path, or `standard input`.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// The next message; `None` at the end of the input, and from then on.

@@ -6,7 +6,7 @@ use crate::outcome::{Condition, Outcome};
 use crate::output::{Output, OutputError};
 use crate::progress::{Progress, count, thousands};
 use seqcast_recovery::Nanos;
-use seqcast_subscriber::{Event, Idle, LossCause, SequenceRange, Status, Subscriber};
+use seqcast_subscriber::{Event, Idle, LossCause, SequenceRange, Start, Status, Subscriber};
 use seqcast_transport::Clock;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -40,12 +40,13 @@ pub(super) struct Listener {
     pub(super) loss_count: u64,
     has_ended: bool,
     is_silent: bool,
+    start: Start,
     /// Events worth a line on standard error, until it is written.
     news: Vec<String>,
 }
 
 impl Listener {
-    pub(super) fn new(output: Output) -> Self {
+    pub(super) fn new(output: Output, start: Start) -> Self {
         Self {
             output,
             failure: None,
@@ -55,6 +56,7 @@ impl Listener {
             loss_count: 0,
             has_ended: false,
             is_silent: false,
+            start,
             news: Vec::new(),
         }
     }
@@ -136,6 +138,11 @@ impl Listener {
             Event::EndOfSession(end) => {
                 self.has_ended = true;
                 self.news.push(format!("session {} has ended at {}", end.session, end.next));
+                if let Start::At(number) = self.start
+                    && number > end.next
+                {
+                    self.news.push(format!("it never came to {number} (--start)"));
+                }
                 return ControlFlow::Break(());
             }
             Event::Status(status) => self.handle_status(status),

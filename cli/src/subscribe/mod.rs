@@ -6,13 +6,14 @@ mod summary;
 use crate::interrupt::Interrupt;
 use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress};
 use crate::outcome::{Condition, Outcome, chain};
-use crate::output::{Output, OutputFormat};
+use crate::output::{Output, OutputError, OutputFormat};
 use listener::Listener;
 use seqcast_subscriber::{
     GapPolicy, IdleStrategy, ImpairmentConfig, Line, LineSource, OpenError, SessionChoice, Start, Subscriber,
     pin_to_core,
 };
 use seqcast_transport::Clock;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -57,7 +58,7 @@ pub struct Options {
     #[arg(long, value_name = "wait[:DURATION]|skip|stop", default_value = "wait:10s", value_parser = gap_policy)]
     gap: GapPolicy,
     /// End with exit code 4 when no line has carried the session for so long
-    #[arg(long, value_name = "DURATION", value_parser = options::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = options::positive_duration)]
     silent_after: Option<Duration>,
     /// Pin to this core
     #[arg(long, value_name = "N")]
@@ -114,20 +115,32 @@ fn subscribe(options: &Options) -> Result<Outcome, Outcome> {
     let path = options.output.as_deref().unwrap_or(Path::new("-"));
     let output = Output::open(path, format, &interrupt).map_err(|error| Outcome::unwritable(path, &error))?;
     let has_stdout = path.as_os_str() == "-" && format != OutputFormat::None;
-    let mut listener = Listener::new(output);
+    let mut listener = Listener::new(output, options.start);
     let started = Clock::now();
     let ended = listener.run(&mut subscriber, options, &interrupt);
     let elapsed = Clock::now() - started;
     let mut outcome = Outcome::default();
-    if let Some(error) = listener.failure.take() {
-        if error.is_broken_pipe() {
-            return Ok(outcome);
-        }
+    // A reader that has read enough, as `head`, is no failure, and hears no more words.
+    let is_quiet = listener.failure.as_ref().is_some_and(OutputError::is_broken_pipe);
+    if let Some(error) = listener.failure.take().filter(|_| !is_quiet) {
         outcome.add(Condition::Failed(format!("--output {}: {}", path.display(), chain(&error))));
     }
     listener.judge(&subscriber, ended, options, &mut outcome);
-    Summary { listener: &listener, subscriber: &subscriber, elapsed, outcome: &outcome }
-        .print(options.json, has_stdout);
+    let summary = Summary { listener: &listener, subscriber: &subscriber, elapsed };
+    if !is_quiet {
+        summary.print();
+    }
+    if options.json {
+        let object = summary.json(outcome.code());
+        let written = if has_stdout {
+            writeln!(std::io::stderr().lock(), "{object}")
+        } else {
+            writeln!(std::io::stdout().lock(), "{object}")
+        };
+        if let Err(error) = written {
+            outcome.add(Condition::Failed(format!("--json: {error}")));
+        }
+    }
     Ok(outcome)
 }
 

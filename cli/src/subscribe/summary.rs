@@ -1,7 +1,6 @@
 //! What a subscriber did, in words and as JSON.
 
 use super::listener::{LISTED_LOSSES, Listener};
-use crate::outcome::Outcome;
 use crate::progress::{count, thousands};
 use seqcast_recovery::Nanos;
 use seqcast_subscriber::{Line, LossCause, SequenceRange, Subscriber, SubscriberCounters};
@@ -23,12 +22,12 @@ pub(super) struct Summary<'a> {
     pub(super) listener: &'a Listener,
     pub(super) subscriber: &'a Subscriber,
     pub(super) elapsed: Nanos,
-    pub(super) outcome: &'a Outcome,
 }
 
 impl Summary<'_> {
-    pub(super) fn print(&self, as_json: bool, has_stdout: bool) {
-        let SubscriberCounters { subscription, kernel_drops, impairment, .. } = self.subscriber.counters();
+    pub(super) fn print(&self) {
+        let SubscriberCounters { subscription, kernel_drops, requests_refused, socket_errors, impairment } =
+            self.subscriber.counters();
         let next = self.subscriber.next();
         let elapsed_s = self.elapsed.as_duration().as_secs_f64();
         let session = self.subscriber.session().map(|session| session.to_string());
@@ -36,7 +35,7 @@ impl Summary<'_> {
         // There is nobody to tell when standard error or output is gone.
         let _ = writeln!(
             stderr,
-            "session {}: {} ({}) in {elapsed_s:.3} s, numbers {}..{}",
+            "session {}: {} ({}) in all in {elapsed_s:.3} s, numbers {}..{}",
             session.as_deref().unwrap_or("none heard"),
             count(subscription.messages, "message"),
             count(subscription.bytes, "byte"),
@@ -55,48 +54,62 @@ impl Summary<'_> {
             thousands(subscription.foreign),
             thousands(kernel_drops),
         );
+        if requests_refused + socket_errors > 0 {
+            let _ = writeln!(
+                stderr,
+                "{} that nobody listens at a request address, {} of sockets",
+                count(requests_refused, "answer"),
+                count(socket_errors, "other error"),
+            );
+        }
         if impairment.datagrams > 0 {
             let _ = writeln!(
                 stderr,
-                "impaired on purpose: of {}, {} dropped, {} duplicated, {} reordered, {} delayed",
+                "impaired on purpose: of {}, {} dropped, {} duplicated, {} reordered, {} delayed, \
+                 {} early because too many were held",
                 count(impairment.datagrams, "datagram"),
                 thousands(impairment.dropped),
                 thousands(impairment.duplicated),
                 thousands(impairment.reordered),
                 thousands(impairment.delayed),
+                thousands(impairment.early),
             );
         }
         if self.listener.loss_count > self.listener.losses.len() as u64 {
             let _ = writeln!(stderr, "only the first {LISTED_LOSSES} lost ranges are listed above");
         }
-        if as_json {
-            let line = subscription.lines[Line::A.index()];
-            let object = json!({
-                "session": session,
-                "first": self.listener.first.or(next),
-                "next": next,
-                "messages": subscription.messages,
-                "bytes": subscription.bytes,
-                "gaps": subscription.gaps,
-                "recovered": subscription.recovered,
-                "lost": subscription.lost,
-                "lost_ranges": self.lost_ranges(),
-                "lost_range_count": self.listener.loss_count,
-                "duplicates": subscription.duplicates,
-                "deferred": subscription.deferred,
-                "requests": subscription.requests,
-                "retries": subscription.retries,
-                "retransmissions": subscription.retransmissions,
-                "malformed": subscription.malformed_total(),
-                "foreign": subscription.foreign,
-                "kernel_drops": kernel_drops,
-                "elapsed_s": elapsed_s,
-                "exit_code": self.outcome.code(),
-                "lines": { "a": { "packets": line.packets, "bytes": line.bytes } },
-            });
-            let _ =
-                if has_stdout { writeln!(stderr, "{object}") } else { writeln!(std::io::stdout().lock(), "{object}") };
-        }
+    }
+
+    pub(super) fn json(&self, exit_code: u8) -> serde_json::Value {
+        let counters = self.subscriber.counters();
+        let subscription = counters.subscription;
+        let line = subscription.lines[Line::A.index()];
+        let next = self.subscriber.next();
+        json!({
+            "session": self.subscriber.session().map(|session| session.to_string()),
+            "first": self.listener.first.or(next),
+            "next": next,
+            "messages": subscription.messages,
+            "bytes": subscription.bytes,
+            "gaps": subscription.gaps,
+            "recovered": subscription.recovered,
+            "lost": subscription.lost,
+            "lost_ranges": self.lost_ranges(),
+            "lost_range_count": self.listener.loss_count,
+            "duplicates": subscription.duplicates,
+            "deferred": subscription.deferred,
+            "requests": subscription.requests,
+            "retries": subscription.retries,
+            "retransmissions": subscription.retransmissions,
+            "malformed": subscription.malformed_total(),
+            "foreign": subscription.foreign,
+            "kernel_drops": counters.kernel_drops,
+            "requests_refused": counters.requests_refused,
+            "socket_errors": counters.socket_errors,
+            "elapsed_s": self.elapsed.as_duration().as_secs_f64(),
+            "exit_code": exit_code,
+            "lines": { "a": { "packets": line.packets, "bytes": line.bytes } },
+        })
     }
 
     fn lost_ranges(&self) -> Vec<serde_json::Value> {
