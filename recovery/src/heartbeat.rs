@@ -37,6 +37,8 @@ pub struct Heartbeat {
     sent: SequenceNumber,
     interval: Nanos,
     due: Nanos,
+    /// When data was last seen to have been sent.
+    active_at: Nanos,
     ended_at: Option<Nanos>,
     last_request: Nanos,
 }
@@ -51,6 +53,7 @@ impl Heartbeat {
             sent: 0,
             interval: config.first,
             due: now + config.first,
+            active_at: now,
             ended_at: None,
             last_request: Nanos::ZERO,
         }
@@ -66,6 +69,7 @@ impl Heartbeat {
     pub fn poll(&mut self, now: Nanos, sent: SequenceNumber, ended: bool) -> Option<Header> {
         if sent != self.sent {
             self.sent = sent;
+            self.active_at = now;
             self.restart(now, self.config.first);
         }
         if ended && self.ended_at.is_none() {
@@ -84,6 +88,12 @@ impl Heartbeat {
     #[must_use]
     pub const fn due(&self) -> Nanos {
         self.due
+    }
+
+    /// How long nothing has been sent.
+    #[must_use]
+    pub fn idle_for(&self, now: Nanos) -> Nanos {
+        now - self.active_at
     }
 
     /// Whether the end of session has been announced for long enough.
