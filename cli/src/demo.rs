@@ -5,7 +5,7 @@ use crate::interrupt::Interrupt;
 use crate::market::MarketData;
 use crate::outcome::{Condition, Outcome, chain};
 use crate::pace::{Pace, Schedule, wait_until};
-use crate::progress::{Progress, count, thousands};
+use crate::progress::{Progress, count, impairment_in_words, thousands};
 use hdrhistogram::Histogram;
 use seqcast_protocol::SessionId;
 use seqcast_publisher::{Publisher, PublisherCounters};
@@ -327,13 +327,9 @@ fn report(
         count(published.packets[Line::A.index()], "packet")
     ));
     say(format!(
-        "impaired   of {}, retransmissions included: {} dropped, {} duplicated, {} reordered, {} delayed, {} early",
+        "impaired   {} of {}",
+        impairment_in_words(&subscriber.impairment),
         count(subscriber.impairment.datagrams, "datagram"),
-        thousands(subscriber.impairment.dropped),
-        thousands(subscriber.impairment.duplicated),
-        thousands(subscriber.impairment.reordered),
-        thousands(subscriber.impairment.delayed),
-        thousands(subscriber.impairment.early),
     ));
     say(format!(
         "recovered  {} in {} by {}; {} lost",
@@ -343,10 +339,11 @@ fn report(
         thousands(audience.lost),
     ));
     if !audience.recovery.is_empty() {
-        say(format!("recovery   took {}, over {}", times(&audience.recovery), count(audience.recovery.len(), "gap")));
+        say(format!("recovery   took {}", times(&audience.recovery)));
     }
     if !audience.delivery.is_empty() {
-        say(format!("delivery   took {}, from publish to callback, gaps included", times(&audience.delivery)));
+        say(format!("delivery   took {}", times(&audience.delivery)));
+        say("           (from publish to callback, what had to be recovered included)".to_owned());
     }
     say(if complaints.is_empty() {
         format!("verdict    complete: all {} arrived once, in order, unaltered", count(audience.delivered, "message"))

@@ -1,6 +1,6 @@
 //! One line about long work on a terminal, rewritten a few times a second; nothing at all elsewhere.
 
-use seqcast_recovery::Nanos;
+use seqcast_recovery::{ImpairmentCounters, Nanos};
 use std::io::{IsTerminal, Write};
 
 /// How often the line is rewritten.
@@ -90,6 +90,24 @@ pub fn count(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{} {thing}s", thousands(number)) }
 }
 
+/// What was done to datagrams on purpose, without what was not: `12 dropped, 3 reordered`.
+#[must_use]
+pub fn impairment_in_words(counters: &ImpairmentCounters) -> String {
+    let kinds = [
+        (counters.dropped, "dropped"),
+        (counters.duplicated, "duplicated"),
+        (counters.reordered, "reordered"),
+        (counters.delayed, "delayed"),
+        (counters.early, "let through early because too many were held"),
+    ];
+    let words: Vec<_> = kinds
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, kind)| format!("{} {kind}", thousands(*count)))
+        .collect();
+    if words.is_empty() { "nothing happened".to_owned() } else { words.join(", ") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +118,8 @@ mod tests {
         assert_eq!(thousands(999), "999");
         assert_eq!(thousands(1_000), "1,000");
         assert_eq!(thousands(1_234_567), "1,234,567");
+        let counters = ImpairmentCounters { dropped: 1_000, reordered: 2, ..ImpairmentCounters::default() };
+        assert_eq!(impairment_in_words(&counters), "1,000 dropped, 2 reordered");
         assert_eq!((count(1, "gap"), count(2_000, "gap")), ("1 gap".to_owned(), "2,000 gaps".to_owned()));
     }
 }

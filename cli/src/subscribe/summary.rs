@@ -1,7 +1,7 @@
 //! What a subscriber did, in words and as JSON.
 
 use super::listener::{LISTED_LOSSES, Listener};
-use crate::progress::{count, thousands};
+use crate::progress::{count, impairment_in_words, thousands};
 use seqcast_recovery::Nanos;
 use seqcast_subscriber::{Line, LossCause, SequenceRange, Subscriber, SubscriberCounters};
 use serde_json::json;
@@ -65,14 +65,9 @@ impl Summary<'_> {
         if impairment.datagrams > 0 {
             let _ = writeln!(
                 stderr,
-                "impaired on purpose: of {}, {} dropped, {} duplicated, {} reordered, {} delayed, \
-                 {} early because too many were held",
+                "impaired on purpose: {} of {}",
+                impairment_in_words(&impairment),
                 count(impairment.datagrams, "datagram"),
-                thousands(impairment.dropped),
-                thousands(impairment.duplicated),
-                thousands(impairment.reordered),
-                thousands(impairment.delayed),
-                thousands(impairment.early),
             );
         }
         if self.listener.loss_count > self.listener.losses.len() as u64 {
