@@ -123,7 +123,8 @@ impl PublisherBuilder {
         self
     }
 
-    /// The longest distance between heartbeats; the first follows the last data by 1 ms. 100 ms unless set.
+    /// The longest distance between heartbeats; the first follows the last data by 1 to 2 ms, by up to 6 ms when nothing had
+    /// been sent for a second before. 100 ms unless set.
     #[must_use]
     pub fn heartbeat_ceiling(mut self, ceiling: Duration) -> Self {
         self.heartbeat.ceiling = ceiling.into();

@@ -183,7 +183,8 @@ impl Publisher {
     }
 
     /// Flushes, announces the end of session, and answers requests until the linger is over: it ends early when nobody has
-    /// asked for a second. Returns what the publisher did in all.
+    /// asked for a second. Returns what the publisher did in all. A retransmitter that runs elsewhere
+    /// ([`PublisherBuilder::open_split`]) goes on there, and is not waited for.
     ///
     /// # Errors
     ///

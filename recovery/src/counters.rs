@@ -17,7 +17,8 @@ pub struct Counters {
     pub recovered: u64,
     /// Messages given up.
     pub lost: u64,
-    /// Messages that arrived although they had arrived, or had been delivered or given up, before.
+    /// Messages that arrived although they had arrived, or had been delivered or given up, before; or that lie below the
+    /// start.
     pub duplicates: u64,
     /// Messages that arrived too far beyond a gap to be kept, and were asked for later.
     pub deferred: u64,

@@ -30,7 +30,8 @@ pub enum Event<'a> {
     Message(Message<'a>),
     /// Numbers are known to exist and have not arrived; raised once, before anything is done about it.
     Gap(Gap),
-    /// All numbers of a gap that was raised have been delivered; follows the last of them.
+    /// All numbers of a gap that was raised have been delivered; follows the last of them. A gap of which some was lost has
+    /// none: what is lost is not mended by what follows.
     Recovered(Recovered),
     /// Numbers will never be delivered; delivery goes on behind them.
     Lost(Loss),

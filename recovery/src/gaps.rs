@@ -13,7 +13,7 @@ pub struct GapSet {
 }
 
 impl GapSet {
-    /// An empty set that will hold at most `capacity` ranges; reserves all of them.
+    /// An empty set that will hold at most `capacity` ranges; reserves and touches all of them.
     ///
     /// # Panics
     ///
@@ -22,7 +22,8 @@ impl GapSet {
     pub fn new(capacity: usize) -> Self {
         assert!(capacity > 0, "a gap set holds at least one range");
         let mut ranges = VecDeque::new();
-        ranges.reserve_exact(capacity);
+        ranges.resize(capacity, SequenceRange::new(1, 1));
+        ranges.clear();
         Self { ranges, capacity }
     }
 

@@ -23,6 +23,11 @@ impl Liveness {
         (self.ever_heard, self.is_news) = (false, false);
     }
 
+    /// Whether a line has ever carried the session.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.ever_heard
+    }
+
     /// Notes a packet on a line.
     pub(crate) fn heard(&mut self, now: Nanos) {
         self.is_news |= self.is_silent || !self.ever_heard;

@@ -16,8 +16,8 @@ pub const MAX_DATAGRAM_BYTES: usize = 65_507;
 /// The shortest limit of a datagram: a header and one message of 42 bytes. Arbitrary.
 pub const MIN_DATAGRAM_BYTES: usize = 64;
 
-/// The length of the staging buffer: one segmented send, which the kernel limits to 65,535 bytes with its headers.
-const STAGING_BYTES: usize = MAX_DATAGRAM_BYTES;
+/// The length of the staging buffer: one send of the longest packet, and the space of the next one's header behind it.
+const STAGING_BYTES: usize = MAX_DATAGRAM_BYTES + HEADER_BYTES;
 
 /// Why there is no space for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
             max_datagram,
             // A value other than zero, so that the pages are touched now.
             staging: vec![1; STAGING_BYTES].into_boxed_slice(),
-            sealed: Vec::with_capacity(STAGING_BYTES / (HEADER_BYTES + LENGTH_BYTES)),
+            sealed: touched(STAGING_BYTES / (HEADER_BYTES + LENGTH_BYTES), Sealed { end: 1, count: 1 }),
             open_start: 0,
             open_count: 0,
             used: HEADER_BYTES,
@@ -148,8 +148,9 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
     /// Whether a message of so many bytes, no more than the longest, can be claimed without a flush.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
-        // As if the packet being filled had no room for it: then a new one begins behind it.
-        self.used + HEADER_BYTES + LENGTH_BYTES + bytes <= self.staging.len()
+        // As if the packet being filled had to be sealed for it, and then the space of the next header is needed, too.
+        let header = if self.open_count == 0 { 0 } else { HEADER_BYTES };
+        self.used + header + LENGTH_BYTES + bytes + HEADER_BYTES <= self.staging.len()
     }
 
     /// Retains everything committed so far, then hands it to `send` packet by packet, in order; each is marked as sent
@@ -195,6 +196,13 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
     }
 }
 
+/// An empty vector whose memory has been written.
+fn touched<T: Clone>(capacity: usize, filler: T) -> Vec<T> {
+    let mut vector = vec![filler; capacity];
+    vector.clear();
+    vector
+}
+
 /// Space for one message, exclusively; [`Claim::commit`] makes it one.
 #[derive(Debug)]
 #[must_use = "a claim that is not committed is no message"]
@@ -233,5 +241,58 @@ impl<M> DerefMut for Claim<'_, M> {
     fn deref_mut(&mut self) -> &mut [u8] {
         let start = self.publication.used + LENGTH_BYTES;
         &mut self.publication.staging[start..start + self.bytes]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RingReader, RingSize};
+    use alloc::sync::Arc;
+
+    type Memory = Arc<[AtomicU64]>;
+
+    fn publication(max_datagram: usize) -> (Publication<Memory>, RingReader<Memory>) {
+        let size = RingSize::for_bytes(1 << 20, max_datagram - HEADER_BYTES);
+        let memory: Memory = (0..size.words()).map(|_| AtomicU64::new(0)).collect();
+        let ring = RingWriter::create(memory, size, "TEST".parse().unwrap()).unwrap();
+        let reader = ring.reader();
+        (Publication::new(ring, max_datagram), reader)
+    }
+
+    #[test]
+    fn the_longest_message_fits_and_one_byte_more_does_not() {
+        for max_datagram in [MIN_DATAGRAM_BYTES, 1_472, 65_488, MAX_DATAGRAM_BYTES] {
+            let (mut publication, _) = publication(max_datagram);
+            let longest = publication.max_message_bytes();
+            for _ in 0..3 {
+                if !publication.has_room(longest) {
+                    publication.flush(|_| {});
+                }
+                publication.claim(longest).unwrap().commit();
+            }
+            publication.flush(|packet| assert_eq!(packet.len(), max_datagram));
+            let error = publication.claim(longest + 1).unwrap_err();
+            assert_eq!(error, ClaimError::TooLong { bytes: longest + 1, limit: longest });
+        }
+    }
+
+    #[test]
+    fn an_abandoned_claim_consumes_no_number_and_leaves_no_bytes() {
+        let (mut publication, _) = publication(1_472);
+        publication.claim(3).unwrap().copy_from_slice(b"abc");
+        publication.claim(2).unwrap().abandon();
+        let claim = publication.claim(3).unwrap();
+        assert_eq!(*claim, [0, 0, 0]);
+        assert_eq!(claim.commit(), 1);
+    }
+
+    #[test]
+    fn what_was_only_committed_is_not_in_the_ring() {
+        let (mut publication, ring) = publication(1_472);
+        publication.claim(3).unwrap().commit();
+        assert_eq!((publication.next(), ring.next(), ring.sent()), (2, 1, 1));
+        publication.flush(|_| assert_eq!((ring.next(), ring.sent()), (2, 1), "retained first, then sent"));
+        assert_eq!((ring.next(), ring.sent()), (2, 2));
     }
 }

@@ -47,8 +47,18 @@ pub(crate) struct Reports {
 
 impl Reports {
     pub(crate) fn new(capacity: usize) -> Self {
+        let filler = Report {
+            range: SequenceRange::new(1, 1),
+            origin: GapOrigin::Unknown,
+            opened_at: Nanos::MAX,
+            raised: false,
+            given_up: None,
+            lossy: false,
+            filled_at: None,
+        };
         let mut reports = VecDeque::new();
-        reports.reserve_exact(capacity);
+        reports.resize(capacity, filler);
+        reports.clear();
         Self { reports, capacity }
     }
 

@@ -46,7 +46,8 @@ impl ReorderWindow {
         assert!(bytes < EMPTY as usize, "a reorder window is smaller than 4 GiB");
         let slots = messages.max(1).next_power_of_two();
         let mut runs = VecDeque::new();
-        runs.reserve_exact(slots);
+        runs.resize(slots, Run { end: 1, offset: 1 });
+        runs.clear();
         // A value other than zero, so that the pages are touched now.
         Self {
             slots: vec![EMPTY; slots].into_boxed_slice(),

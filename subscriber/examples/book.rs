@@ -11,6 +11,7 @@ struct Book {
     last: Vec<u8>,
     messages: u64,
     is_stale: bool,
+    has_holes: bool,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -38,7 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                     book.is_stale = false;
                     println!("fresh: {} arrived after {:?}", recovered.range, recovered.elapsed.as_duration());
                 }
-                Event::Lost(loss) => println!("lost: {} ({:?})", loss.range, loss.cause),
+                Event::Lost(loss) => {
+                    book.has_holes = true;
+                    book.is_stale = false;
+                    println!("lost: {} ({:?})", loss.range, loss.cause);
+                }
                 Event::NewSession(_) => book = Book::default(),
                 Event::EndOfSession(end) => {
                     println!("{} has ended at {}", end.session, end.next);

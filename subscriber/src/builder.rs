@@ -136,6 +136,9 @@ impl SubscriberBuilder {
         if self.config.start == Start::At(0) {
             return Err(OpenError::StartZero);
         }
+        if self.config.window_bytes >= u32::MAX as usize || self.config.window_messages > 1 << 31 {
+            return Err(OpenError::WindowTooLarge);
+        }
         if self.recover_from.len() > MAX_TARGETS {
             return Err(OpenError::TooManyTargets { limit: MAX_TARGETS });
         }

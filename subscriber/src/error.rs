@@ -22,6 +22,8 @@ pub enum OpenError {
         /// The most there can be.
         limit: usize,
     },
+    /// The reorder window is larger than can be counted: 4 GiB, or 2^31 messages.
+    WindowTooLarge,
     /// The start is number 0; the first number of a session is 1.
     StartZero,
 }
@@ -40,6 +42,7 @@ impl fmt::Display for OpenError {
                 Ok(())
             }
             Self::TooManyTargets { limit } => write!(f, "there are more than {limit} request addresses (recover_from)"),
+            Self::WindowTooLarge => f.write_str("the reorder window must be smaller than 4 GiB and 2^31 messages"),
             Self::StartZero => f.write_str("start: the first number of a session is 1"),
         }
     }
@@ -50,7 +53,7 @@ impl error::Error for OpenError {
         match self {
             Self::Interface(_, error) => error.source(),
             Self::Line(_, error) | Self::RecoverFrom(_, error) => error.source(),
-            Self::NoLine | Self::TooManyTargets { .. } | Self::StartZero => None,
+            Self::NoLine | Self::TooManyTargets { .. } | Self::WindowTooLarge | Self::StartZero => None,
         }
     }
 }

@@ -31,8 +31,9 @@
 //! * [`Subscriber::poll`] is one duty cycle on the caller's thread. Malformed and foreign datagrams are counted
 //!   ([`SubscriberCounters`]), never errors.
 //! * A subscriber that is too slow is overwritten, and told so exactly; it never slows the publisher or its neighbours.
-//! * To wait instead of spinning, use [`Idle::idle_until_readable`] with [`Subscriber::fds`] and
-//!   [`Subscriber::timeout`], or register the subscriber with mio.
+//! * To wait instead of spinning:
+//!   `idle.idle_until_readable(work, subscriber.fds(), subscriber.timeout().map(Into::into))?` with
+//!   [`IdleStrategy::Block`], or register the subscriber with mio.
 //! * Nothing leaves on an interface other than loopback unless a line or the builder names it.
 
 mod builder;
@@ -48,7 +49,8 @@ pub use line::LineSource;
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{
     Counters, EndOfSession, Event, Gap, GapOrigin, GapPolicy, ImpairmentConfig, ImpairmentCounters, Line, LineCounters,
-    Loss, LossCause, Message, NewSession, PreviousSession, Recovered, RequestConfig, SessionChoice, Start, Status,
+    Loss, LossCause, Message, Nanos, NewSession, PreviousSession, Recovered, RequestConfig, SessionChoice, Start,
+    Status, Subscription,
 };
 pub use seqcast_transport::{Idle, IdleStrategy, PinError, pin_to_core};
 pub use subscriber::{Subscriber, SubscriberCounters};

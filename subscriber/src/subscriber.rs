@@ -58,6 +58,8 @@ pub struct Subscriber {
     pub(crate) lines: Vec<LinePath>,
     pub(crate) targets: Vec<Path<ConnectedSocket>>,
     held: Option<Held>,
+    /// When the last duty cycle was, if it was cut short before the subscription was advanced.
+    cut_at: Option<Nanos>,
     fds: Vec<RawFd>,
     kernel_drops: u64,
     requests_refused: u64,
@@ -73,7 +75,17 @@ impl Subscriber {
 
     pub(crate) fn new(subscription: Subscription, lines: Vec<LinePath>, targets: Vec<Path<ConnectedSocket>>) -> Self {
         let fds = lines.iter().map(|line| line.path.fd()).chain(targets.iter().map(Path::fd)).collect();
-        Self { subscription, lines, targets, held: None, fds, kernel_drops: 0, requests_refused: 0, socket_errors: 0 }
+        Self {
+            subscription,
+            lines,
+            targets,
+            held: None,
+            cut_at: None,
+            fds,
+            kernel_drops: 0,
+            requests_refused: 0,
+            socket_errors: 0,
+        }
     }
 
     /// One duty cycle that delivers at most `limit` messages (at least one); returns the work it did, in events and
@@ -119,7 +131,7 @@ impl Subscriber {
     /// How long the next [`Self::poll`] may be put off when no datagram arrives; `None`: for ever.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
-        if self.held.is_some() {
+        if self.held.is_some() || self.cut_at.is_some() {
             return Some(Duration::ZERO);
         }
         let lines = self.lines.iter().map(|line| line.path.due());
@@ -176,6 +188,9 @@ impl Subscriber {
         datagrams + self.send_requests(now)
     }
 
+    /// What has arrived comes before what time asks for: a deadline is not over as long as its answer lies unread. When
+    /// the last cycle was cut short, what time asked for then has its turn first, so that it is put off by no more than
+    /// a cycle.
     fn receive(
         &mut self,
         now: Nanos,
@@ -190,12 +205,22 @@ impl Subscriber {
             self.subscription.resume(datagram, sink)?;
             self.held = None;
         }
+        if let Some(cut_at) = self.cut_at {
+            self.advance(cut_at, sink)?;
+        }
+        self.cut_at = Some(now);
+        self.receive_answers(now, sink, datagrams)?;
+        self.receive_lines(now, sink, datagrams)?;
+        self.advance(now, sink)?;
+        self.cut_at = None;
+        Continue(())
+    }
+
+    fn advance(&mut self, now: Nanos, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
         if self.subscription.has_unraised_gap() {
             self.attribute_gaps();
         }
-        self.subscription.advance(now, sink)?;
-        self.receive_lines(now, sink, datagrams)?;
-        self.receive_answers(now, sink, datagrams)
+        self.subscription.advance(now, sink)
     }
 
     fn receive_lines(

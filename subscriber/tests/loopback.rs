@@ -303,3 +303,57 @@ fn the_smallest_limits_lose_nothing() {
     assert!(subscriber.counters().subscription.deferred > 0, "a window of four messages has no room for most");
     assert!(published.retransmitter.heartbeats >= 12, "{published:?}");
 }
+
+/// Does nothing for so long, as an application that is stuck.
+fn stall(duration: Duration) {
+    let end = Clock::now() + duration.into();
+    while Clock::now() < end {
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn answers_that_lie_unread_are_not_given_up() {
+    let addresses = addresses(8);
+    let mut publisher = publisher(&addresses, "STALLED", 1 << 20);
+    publish(&mut publisher, 1, 101);
+    let give_up = Duration::from_millis(300);
+    let mut late =
+        subscriber(&addresses, "STALLED").gap_policy(GapPolicy::Wait { give_up: give_up.into() }).open().unwrap();
+    let mut seen = Seen::default();
+    let mut has_stalled = false;
+    while seen.next < 101 {
+        late.poll(|event| seen.handle(event), 64);
+        if !has_stalled && late.counters().subscription.requests > 0 {
+            has_stalled = true;
+            stall(give_up * 2);
+        }
+    }
+    assert_eq!((seen.lost.len(), late.counters().subscription.lost), (0, 0));
+}
+
+#[test]
+fn a_callback_that_takes_long_is_no_silence() {
+    let addresses = addresses(9);
+    let mut publisher = publisher(&addresses, "SLOW", 1 << 20);
+    let silent_after = Duration::from_millis(300);
+    let mut slow = subscriber(&addresses, "SLOW").silent_after(silent_after).open().unwrap();
+    publish(&mut publisher, 1, 3);
+    let mut seen = Seen::default();
+    while seen.next < 3 {
+        slow.poll(
+            |event| {
+                if let Event::Message(_) = event {
+                    stall(silent_after * 2);
+                }
+                seen.handle(event);
+            },
+            1,
+        );
+    }
+    for _ in 0..100 {
+        slow.poll(|event| seen.handle(event), 64);
+    }
+    let is_silence = |status: &&Status| matches!(status, Status::Silent { .. });
+    assert_eq!(seen.statuses.iter().find(is_silence), None, "heartbeats came all the time");
+}

@@ -39,7 +39,7 @@ impl<M: AsRef<[AtomicU64]>> RingReader<M> {
     }
 
     pub(super) fn new(memory: M, size: RingSize, session: SessionId) -> Self {
-        let scratch = vec![[0; WORD_BYTES]; size.max_blocks_bytes.div_ceil(WORD_BYTES)].into_boxed_slice();
+        let scratch = vec![[1; WORD_BYTES]; size.max_blocks_bytes.div_ceil(WORD_BYTES)].into_boxed_slice();
         Self { memory, size, session, scratch }
     }
 

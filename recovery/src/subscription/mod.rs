@@ -86,9 +86,14 @@ pub struct Subscription {
 impl Subscription {
     /// Starts at `now`; reserves and touches all memory that it will ever use.
     #[must_use]
-    pub fn new(config: SubscriptionConfig, now: Nanos) -> Self {
+    pub fn new(mut config: SubscriptionConfig, now: Nanos) -> Self {
+        if let GapPolicy::Wait { give_up } = config.gap_policy {
+            // Waiting for another line for longer than for everybody is no use.
+            config.request.delay = config.request.delay.min(give_up);
+        }
         let mut left = VecDeque::new();
-        left.reserve_exact(LEFT_SESSIONS);
+        left.resize(LEFT_SESSIONS, SessionId::UNKNOWN);
+        left.clear();
         Self {
             config,
             session: match config.session {
@@ -149,6 +154,8 @@ impl Subscription {
             }
             flow = self.adopt(packet.session(), sink);
         }
+        // What was published before a line was first heard is no gap.
+        let origin = if self.liveness.has_heard() { GapOrigin::Unknown } else { GapOrigin::LateJoin };
         match source {
             Source::Line(line) => {
                 let counters = &mut self.counters.lines[line.index()];
@@ -171,14 +178,17 @@ impl Subscription {
                 PacketKind::EndOfSession => return flow,
             },
         }
-        let origin = if self.is_started { GapOrigin::Unknown } else { GapOrigin::LateJoin };
         self.start(now, packet.sequence());
         if packet.sequence() > self.known_next {
             self.note_missing(now, packet.sequence(), origin);
         }
         match packet.kind() {
             PacketKind::Heartbeat => {}
-            PacketKind::EndOfSession => self.end = Some(packet.sequence()),
+            // An end below what is known to exist is none.
+            PacketKind::EndOfSession if packet.sequence() >= self.known_next || !self.has_begun => {
+                self.end = Some(packet.sequence());
+            }
+            PacketKind::EndOfSession => {}
             PacketKind::Data => {
                 self.packing.note(packet.blocks().len(), packet.range().count());
                 let is_next = self.note_data(now, source, &packet);
@@ -206,7 +216,7 @@ impl Subscription {
     /// the kernel dropped datagrams, see [`Self::note_kernel_drops`].
     #[must_use]
     pub fn has_unraised_gap(&self) -> bool {
-        !self.gaps.is_empty() && self.reports.iter().any(|report| report.is_gap() && !report.raised)
+        !self.gaps.is_empty() && self.reports.oldest_unraised().is_some()
     }
 
     /// Tells that the kernel has dropped `count` datagrams since the last call: the origin of the gaps that have not been
@@ -253,6 +263,9 @@ impl Subscription {
             return sink(Event::Status(Status::Stopped { next: self.expected }));
         }
         if self.expected != self.known_next || self.deferred_next > self.known_next {
+            return Continue(());
+        }
+        if !self.liveness.has_heard() {
             return Continue(());
         }
         if !self.is_caught_up {
