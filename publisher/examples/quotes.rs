@@ -22,12 +22,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .requests("127.0.0.1:30102".parse()?)
         .open()?;
     for tick in 0..10_000 {
-        let mut claim = publisher.claim(size_of::<Quote>())?;
-        let quote = Quote::mut_from_bytes(&mut claim).expect("Quote is unaligned and as long as the claim");
+        let mut quote = publisher.claim_as::<Quote>()?;
         quote.instrument.set(1);
         quote.price.set(1_000_000 + tick % 100);
         quote.size.set(100);
-        claim.commit();
+        quote.commit();
         let flushed = publisher.flush()?;
         if flushed.refused > 0 {
             println!("{}: the kernel refused a packet; whoever misses it will ask", flushed.range);

@@ -29,6 +29,7 @@ mod line;
 mod memory;
 mod publisher;
 mod retransmitter;
+mod typed_claim;
 
 pub use builder::PublisherBuilder;
 pub use error::{OpenError, PublishError};
@@ -38,3 +39,4 @@ pub use publisher::{Claim, Flushed, Publisher, PublisherCounters};
 pub use retransmitter::{Retransmitter, RetransmitterCounters};
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{ClaimError, Line, Refusal, ResponderCounters};
+pub use typed_claim::TypedClaim;

@@ -3,12 +3,13 @@
 use crate::builder::PublisherBuilder;
 use crate::line::{LineSender, Sent};
 use crate::retransmitter::{Retransmitter, RetransmitterCounters, RetransmitterThread};
-use crate::{PublishError, RingMemory};
+use crate::{PublishError, RingMemory, TypedClaim};
 use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 use seqcast_recovery::{Line, Nanos, Publication};
 use seqcast_transport::wait_readable;
 use std::net::SocketAddrV4;
 use std::time::Duration;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// How often a closing publisher looks whether it should go on lingering.
 const LINGER_TICK: Duration = Duration::from_millis(5);
@@ -135,6 +136,19 @@ impl Publisher {
             let _ = self.flush()?;
         }
         Ok(self.publication.claim(bytes)?)
+    }
+
+    /// As [`Self::claim`], as long as a `T` and seen as one: any type of zerocopy's that has no alignment and no padding.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::claim`].
+    #[inline]
+    pub fn claim_as<T>(&mut self) -> Result<TypedClaim<'_, T>, PublishError>
+    where
+        T: FromBytes + IntoBytes + KnownLayout + Immutable + Unaligned,
+    {
+        self.claim(size_of::<T>()).map(TypedClaim::new)
     }
 
     /// Commits a copy of `message`; it leaves with the next flush. Returns its number.

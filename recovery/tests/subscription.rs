@@ -370,6 +370,30 @@ fn a_start_that_hears_nothing_asks_once() {
 }
 
 #[test]
+fn what_was_published_before_a_line_was_heard_is_no_gap() {
+    for gap_policy in [GapPolicy::default(), GapPolicy::Skip, GapPolicy::Stop] {
+        let mut driven = Driven::new(SubscriptionConfig { gap_policy, ..config() });
+        driven.now = Nanos::from_millis(200);
+        assert!(driven.subscription.poll_request(driven.now).is_some(), "nobody is heard, so it asks");
+        assert_eq!(driven.take(TARGET, &packet("ONE", 1, 3)), [Message(1), Message(2)]);
+        assert!(!driven.subscription.is_caught_up(), "no line has shown what there is");
+        assert_eq!(driven.take(LINE, &heartbeat("ONE", 6)), []);
+        assert_eq!(driven.take(TARGET, &packet("ONE", 3, 6)), [Message(3), Message(4), Message(5)]);
+        assert!(driven.subscription.is_caught_up());
+        assert_eq!(driven.subscription.counters().gaps, 0);
+    }
+}
+
+#[test]
+fn an_end_below_what_is_known_to_exist_is_none() {
+    let mut driven = Driven::new(config());
+    assert_eq!(driven.take(LINE, &packet("ONE", 1, 5)), [1, 2, 3, 4].map(Message));
+    assert_eq!(driven.take(LINE, &end("ONE", 0)), []);
+    assert_eq!(driven.take(LINE, &end("ONE", 4)), []);
+    assert_eq!(driven.take(LINE, &end("ONE", 5)), [EndOfSession(5)]);
+}
+
+#[test]
 fn a_stopped_subscription_wants_nothing_any_more() {
     let mut driven = Driven::new(SubscriptionConfig { gap_policy: GapPolicy::Stop, ..config() });
     driven.take(LINE, &packet("ONE", 1, 2));
