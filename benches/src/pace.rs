@@ -50,7 +50,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             let pace = (low * high).sqrt();
             let run = rig::run(&messages, Pace::PerSecond(pace))?;
             let reached = messages.count() as f64 / run.published_in.as_duration().as_secs_f64();
-            let is_clean = run.subscriber.subscription.requests == 0;
+            let counters = run.subscriber.subscription;
+            let is_clean = counters.requests == 0 && counters.lost == 0;
             if is_clean && reached >= ACHIEVED * pace {
                 low = pace;
                 best = Some((reached, run));
