@@ -6,6 +6,7 @@ use crate::market::MarketData;
 use crate::outcome::{Condition, Outcome, chain};
 use crate::pace::{Pace, Schedule, wait_until};
 use crate::progress::{Progress, count, impairment_in_words, thousands};
+use crate::times::distribution;
 use hdrhistogram::Histogram;
 use seqcast_protocol::SessionId;
 use seqcast_publisher::{Publisher, PublisherCounters};
@@ -308,15 +309,6 @@ fn report(
     complaints: &[String],
 ) {
     let counters = &subscriber.subscription;
-    let micros = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
-    let times = |histogram: &Histogram<u64>| {
-        format!(
-            "median {:.1} µs, 99th percentile {:.1} µs, most {:.1} µs",
-            micros(histogram, 0.5),
-            micros(histogram, 0.99),
-            histogram.max() as f64 / 1e3
-        )
-    };
     let mut say = |words: String| {
         // The exit code says the same if nobody reads this.
         let _ = writeln!(out, "{words}");
@@ -339,10 +331,10 @@ fn report(
         thousands(audience.lost),
     ));
     if !audience.recovery.is_empty() {
-        say(format!("recovery   took {}", times(&audience.recovery)));
+        say(format!("recovery   took {}", distribution(&audience.recovery)));
     }
     if !audience.delivery.is_empty() {
-        say(format!("delivery   took {}", times(&audience.delivery)));
+        say(format!("delivery   took {}", distribution(&audience.delivery)));
         say("           (from publish to callback, what had to be recovered included)".to_owned());
     }
     say(if complaints.is_empty() {

@@ -13,3 +13,4 @@ pub mod progress;
 pub mod publish;
 pub mod standard_input;
 pub mod subscribe;
+pub mod times;

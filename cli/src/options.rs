@@ -1,7 +1,7 @@
 //! Values of options that several subcommands share, and how they are written.
 
 use seqcast_protocol::SessionId;
-use seqcast_recovery::{Nanos, Start, parse_duration};
+use seqcast_recovery::{Line, Nanos, Start, parse_duration};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
@@ -10,6 +10,24 @@ pub const DEFAULT_LINE_A: &str = "239.255.77.1:30001";
 
 /// The address at which requests are answered unless told otherwise.
 pub const DEFAULT_REQUESTS: &str = "127.0.0.1:30100";
+
+/// The option that sets a line.
+#[must_use]
+pub const fn line(line: Line) -> &'static str {
+    match line {
+        Line::A => "--line-a",
+        Line::B => "--line-b",
+    }
+}
+
+/// The options that set the interface of a line.
+#[must_use]
+pub const fn interface_or_line(line: Line) -> &'static str {
+    match line {
+        Line::A => "--interface or --line-a",
+        Line::B => "--interface or --line-b",
+    }
+}
 
 /// An address, or `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

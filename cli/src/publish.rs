@@ -46,6 +46,9 @@ pub struct Options {
     /// Where line A goes
     #[arg(long, value_name = "GROUP:PORT[@INTERFACE]", default_value = DEFAULT_LINE_A)]
     line_a: LineDestination,
+    /// Where line B goes, the second copy of every packet, best on a network of its own
+    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]")]
+    line_b: Option<LineDestination>,
     /// The interface, by name or address, of lines that name none
     #[arg(long, value_name = "INTERFACE", default_value = "127.0.0.1")]
     interface: String,
@@ -149,7 +152,8 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
         };
         outcome.add(Condition::Failed(format!("{failure}{guess}; the end of the session was not announced")));
     }
-    let summary = Summary { session, oldest, next, bytes: feed.payload_bytes, published, counters };
+    let (has_line_b, bytes) = (options.line_b.is_some(), feed.payload_bytes);
+    let summary = Summary { session, oldest, next, has_line_b, bytes, published, counters };
     summary.print(&feed.input.warnings().iter().map(ToString::to_string).collect::<Vec<_>>());
     if options.json
         && let Err(error) = writeln!(std::io::stdout().lock(), "{}", summary.json())
@@ -168,6 +172,10 @@ fn open(options: &Options) -> Result<Publisher, Outcome> {
         .retain_bytes(options.retain)
         .max_datagram(options.max_datagram)
         .linger(options.linger);
+    let builder = match &options.line_b {
+        Some(destination) => builder.line(Line::B, destination.clone()),
+        None => builder,
+    };
     let builder = match options.requests.address() {
         Some(address) => builder.requests(address),
         None => builder,
@@ -181,8 +189,8 @@ fn open(options: &Options) -> Result<Publisher, Outcome> {
 /// The option whose setting cannot be had.
 fn option_of(error: &OpenError) -> Option<&'static str> {
     match error {
-        OpenError::Interface(..) => Some("--interface or --line-a"),
-        OpenError::Line(..) => Some("--line-a"),
+        OpenError::Interface(line, _) => Some(options::interface_or_line(*line)),
+        OpenError::Line(line, _) => Some(options::line(*line)),
         OpenError::UnspecifiedRequests(_) | OpenError::Requests(_) => Some("--requests"),
         OpenError::MaxDatagram(_) | OpenError::Mtu { .. } => Some("--max-datagram"),
         OpenError::Memory { .. } | OpenError::Ring(_) => Some("--retain"),
@@ -260,6 +268,7 @@ struct Summary {
     session: SessionId,
     oldest: u64,
     next: u64,
+    has_line_b: bool,
     bytes: u64,
     published: Nanos,
     counters: PublisherCounters,
@@ -268,7 +277,6 @@ struct Summary {
 impl Summary {
     fn print(&self, warnings: &[String]) {
         let mut stderr = std::io::stderr().lock();
-        let line = Line::A.index();
         let retransmitter = &self.counters.retransmitter;
         let responder = &retransmitter.responder;
         let refused: u64 = responder.refused.iter().sum();
@@ -283,9 +291,9 @@ impl Summary {
             self.session,
             count(self.counters.messages, "message"),
             count(self.bytes, "byte"),
-            count(self.counters.packets[line], "packet"),
+            count(self.counters.packets.iter().sum(), "packet"),
             self.next,
-            count(self.counters.refused[line], "packet"),
+            count(self.counters.refused.iter().sum(), "packet"),
         );
         let _ = writeln!(
             stderr,
@@ -298,7 +306,10 @@ impl Summary {
     }
 
     fn json(&self) -> serde_json::Value {
-        let line = Line::A.index();
+        let line = |line: Line| {
+            let (packets, bytes) = (self.counters.packets[line.index()], self.counters.bytes[line.index()]);
+            json!({ "packets": packets, "bytes": bytes, "packets_refused": self.counters.refused[line.index()] })
+        };
         let retransmitter = &self.counters.retransmitter;
         let responder = &retransmitter.responder;
         let refusals: serde_json::Map<_, _> = Refusal::ALL
@@ -312,7 +323,6 @@ impl Summary {
             "oldest": self.oldest,
             "messages": self.counters.messages,
             "bytes": self.bytes,
-            "packets_refused": self.counters.refused[line],
             "requests": responder.requests,
             "retransmissions": responder.retransmissions,
             "retransmitted_messages": responder.messages,
@@ -321,9 +331,7 @@ impl Summary {
             "answers_refused": retransmitter.refused_sends,
             "heartbeats": retransmitter.heartbeats,
             "elapsed_s": self.published.as_duration().as_secs_f64(),
-            "lines": {
-                "a": { "packets": self.counters.packets[line], "bytes": self.counters.bytes[line] },
-            },
+            "lines": { "a": line(Line::A), "b": self.has_line_b.then(|| line(Line::B)) },
         })
     }
 }

@@ -72,6 +72,8 @@ pub struct SubscriptionConfig {
     pub start: Start,
     /// What to do about a gap.
     pub gap_policy: GapPolicy,
+    /// Which lines there are, by `Line::index`. One that is heard all the same is taken for one that there is.
+    pub lines: [bool; 2],
     /// How many request addresses there are; 0: nothing is asked for.
     pub request_targets: usize,
     /// The limits of asking.
@@ -82,6 +84,12 @@ pub struct SubscriptionConfig {
     /// How long no line may carry the session before it counts as silent. 3 s: three heartbeats of the slowest venues,
     /// thirty of ours.
     pub silent_after: Nanos,
+    /// After how long a line that has not carried what the other has counts as behind, or as silent if it was not heard at
+    /// all. 100 ms: ten times the longest wait for it.
+    pub line_behind_after: Nanos,
+    /// Whether the bytes of each message are compared with those of its other copies, as far back as the reorder window is
+    /// large. Takes as much memory again, and a pass over each message.
+    pub compare_copies: bool,
     /// How many messages beyond a gap can be kept, rounded up to a power of two. 65,536: 65 ms of 1 million messages/s.
     pub window_messages: usize,
     /// How many bytes beyond a gap can be kept. 8 MiB: 65,536 messages of 128 bytes.
@@ -98,10 +106,13 @@ impl Default for SubscriptionConfig {
             session: SessionChoice::Any,
             start: Start::Oldest,
             gap_policy: GapPolicy::default(),
+            lines: [true, false],
             request_targets: 0,
             request: RequestConfig::default(),
             trust_oldest: true,
             silent_after: Nanos::from_secs(3),
+            line_behind_after: Nanos::from_millis(100),
+            compare_copies: false,
             window_messages: 65_536,
             window_bytes: 8 << 20,
             gap_capacity: 4_096,

@@ -15,6 +15,8 @@ pub struct Counters {
     pub gaps: u64,
     /// Messages that an answer to a request brought first.
     pub recovered: u64,
+    /// Copies of messages whose bytes were not those of the first one; 0 unless copies are compared.
+    pub differing: u64,
     /// Messages given up.
     pub lost: u64,
     /// Messages that arrived although they had arrived, or had been delivered or given up, before; or that lie below the
@@ -49,4 +51,10 @@ pub struct LineCounters {
     pub packets: u64,
     /// Their bytes, headers included.
     pub bytes: u64,
+    /// Messages that this line brought before anything else did.
+    pub first: u64,
+    /// Messages that the line went past without carrying them: those that were lost on it, and those that came late.
+    pub missed: u64,
+    /// Of these, the messages that it carried later. `missed - late` were lost on the line.
+    pub late: u64,
 }

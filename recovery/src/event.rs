@@ -23,6 +23,15 @@ impl Line {
     }
 }
 
+/// Where a datagram came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// It was received on a line.
+    Line(Line),
+    /// It came from the request address with this index.
+    RequestTarget(usize),
+}
+
 /// Something the application must know, in the order of the sequence numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -152,6 +161,35 @@ pub enum Status {
     CaughtUp {
         /// The next number.
         next: SequenceNumber,
+    },
+    /// Nothing has arrived on this line for so long, while the other one is heard; or nothing ever has.
+    LineSilent {
+        /// The line.
+        line: Line,
+        /// How long.
+        elapsed: Nanos,
+    },
+    /// What the other line has shown has yet to arrive on this one.
+    LineBehind {
+        /// The line.
+        line: Line,
+        /// How many messages lie between the two.
+        messages: u64,
+        /// Since when the other line has shown the first of them.
+        elapsed: Nanos,
+    },
+    /// A line that was silent or behind carries again what the other does.
+    LineCaughtUp {
+        /// The line.
+        line: Line,
+    },
+    /// The bytes of two copies of a message are not the same; told at most once per duty cycle, see
+    /// [`Counters::differing`](crate::Counters::differing).
+    CopiesDiffer {
+        /// The message. Its first copy is the one that was, or will be, delivered.
+        number: SequenceNumber,
+        /// Where the other copy came from.
+        source: Source,
     },
     /// The gap policy is to stop, and a gap was found: nothing more will be delivered.
     Stopped {

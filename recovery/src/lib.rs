@@ -8,7 +8,9 @@
 //!
 //! 1. A packet or heartbeat shows a number beyond the expected one. The missing range enters the [`GapSet`]; the messages
 //!    beyond it are kept in the [`ReorderWindow`].
-//! 2. For `RequestConfig::delay` it may be filled by another line or by a packet that was overtaken.
+//! 2. It may be filled by the other line. As long as that one has yet to pass it, and was not far behind lately, the gap
+//!    waits for it, by a time learned from how far the lines run apart. When both have shown a number beyond the gap, nobody
+//!    will fill it, and the wait is over at once.
 //! 3. [`Event::Gap`] is raised, with its origin, and requests leave: several in flight, each for about a packet.
 //! 4. Answers fill it. Retries follow the measured round trip; a partial answer is completed at once.
 //! 5. Delivery goes on; behind the last of the missing messages comes [`Event::Recovered`]. Or, when nobody retains them
@@ -45,16 +47,19 @@ extern crate alloc;
 extern crate std;
 
 mod config;
+mod copies;
 mod counters;
 mod duration;
 mod event;
 mod gaps;
 mod heartbeat;
 mod impairment;
+mod lines;
 mod liveness;
 mod packing;
 mod publication;
 mod random;
+mod record;
 mod reports;
 mod requester;
 mod responder;
@@ -67,16 +72,18 @@ pub use config::{GapPolicy, SessionChoice, Start, SubscriptionConfig};
 pub use counters::{Counters, LineCounters};
 pub use duration::{DurationError, parse_duration};
 pub use event::{
-    EndOfSession, Event, Gap, GapOrigin, Line, Loss, LossCause, Message, NewSession, PreviousSession, Recovered, Status,
+    EndOfSession, Event, Gap, GapOrigin, Line, Loss, LossCause, Message, NewSession, PreviousSession, Recovered,
+    Source, Status,
 };
 pub use gaps::GapSet;
 pub use heartbeat::{Heartbeat, HeartbeatConfig};
 pub use impairment::{Impairment, ImpairmentConfig, ImpairmentCounters, ImpairmentError, Verdict};
 pub use publication::{Claim, ClaimError, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Publication};
 pub use random::Random;
+pub use record::GapRecord;
 pub use requester::RequestConfig;
 pub use responder::{Refusal, Responder, ResponderCounters};
 pub use ring::{MAX_BLOCKS_BYTES, RetainError, RingError, RingRead, RingReadError, RingReader, RingSize, RingWriter};
-pub use subscription::{OutgoingRequest, Source, Subscription};
+pub use subscription::{OutgoingRequest, Subscription};
 pub use time::Nanos;
 pub use window::ReorderWindow;

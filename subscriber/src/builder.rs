@@ -22,7 +22,8 @@ pub struct SubscriberBuilder {
     interface: String,
     recover_from: Vec<SocketAddrV4>,
     receive_buffer_bytes: Option<usize>,
-    impairment: Option<ImpairmentConfig>,
+    /// By `Line::index`, and behind them that of the request addresses.
+    impairments: [Option<ImpairmentConfig>; 3],
     config: SubscriptionConfig,
 }
 
@@ -33,7 +34,7 @@ impl SubscriberBuilder {
             interface: "127.0.0.1".to_owned(),
             recover_from: Vec::new(),
             receive_buffer_bytes: Some(4 << 20),
-            impairment: None,
+            impairments: [None; 3],
             config: SubscriptionConfig { session, ..SubscriptionConfig::default() },
         }
     }
@@ -105,6 +106,21 @@ impl SubscriberBuilder {
         self
     }
 
+    /// Compares the bytes of each message with those of its other copies: see [`Status::CopiesDiffer`](crate::Status::CopiesDiffer). Off unless set; takes
+    /// as much memory as the reorder window again, and a pass over each message.
+    #[must_use]
+    pub fn compare_copies(mut self, compare: bool) -> Self {
+        self.config.compare_copies = compare;
+        self
+    }
+
+    /// After how long a line that has not carried what the other one has counts as behind, or as silent. 100 ms unless set.
+    #[must_use]
+    pub fn line_behind_after(mut self, duration: Duration) -> Self {
+        self.config.line_behind_after = duration.into();
+        self
+    }
+
     /// The receive buffer to ask the kernel for, per socket; `None` leaves its default. 4 MiB unless set.
     #[must_use]
     pub fn receive_buffer_bytes(mut self, bytes: Option<usize>) -> Self {
@@ -116,7 +132,21 @@ impl SubscriberBuilder {
     /// own, so that the same seed hits the same datagrams again.
     #[must_use]
     pub fn impair(mut self, impairment: ImpairmentConfig) -> Self {
-        self.impairment = Some(impairment);
+        self.impairments = [Some(impairment); 3];
+        self
+    }
+
+    /// As [`Self::impair`], for one line.
+    #[must_use]
+    pub fn impair_line(mut self, line: Line, impairment: ImpairmentConfig) -> Self {
+        self.impairments[line.index()] = Some(impairment);
+        self
+    }
+
+    /// As [`Self::impair`], for the answers to requests.
+    #[must_use]
+    pub fn impair_answers(mut self, impairment: ImpairmentConfig) -> Self {
+        self.impairments[Line::ALL.len()] = Some(impairment);
         self
     }
 
@@ -148,12 +178,13 @@ impl SubscriberBuilder {
             let Some(source) = &self.lines[line.index()] else { continue };
             let (receiver, interface) = line::open(line, source, &self.interface, self.receive_buffer_bytes)?;
             let drops = DropCount::new(&receiver);
-            lines.push(LinePath { line, path: Path::new(receiver, self.impairment_of(line.index() as u64)), drops });
+            lines.push(LinePath { line, path: Path::new(receiver, self.impairment(line.index(), 0)), drops });
             interfaces.push(interface);
         }
         let from = interfaces.first().ok_or(OpenError::NoLine)?.address;
         let targets = (0..).zip(&self.recover_from).map(|(index, &address)| self.open_target(from, index, address));
         let targets = targets.collect::<Result<Vec<_>, _>>()?;
+        self.config.lines = self.lines.each_ref().map(Option::is_some);
         self.config.request_targets = targets.len();
         Ok(Subscriber::new(Subscription::new(self.config, Clock::now()), lines, targets))
     }
@@ -167,11 +198,12 @@ impl SubscriberBuilder {
         let socket = ConnectedSocket::open(from, address, self.receive_buffer_bytes)
             .map_err(|error| OpenError::RecoverFrom(address, error))?;
         line::warn_if_partial(&format_args!("recover_from {address}"), socket.buffer());
-        Ok(Path::new(socket, self.impairment_of(Line::ALL.len() as u64 + index)))
+        Ok(Path::new(socket, self.impairment(Line::ALL.len(), index)))
     }
 
-    fn impairment_of(&self, stream: u64) -> Option<Impairment> {
-        let config = self.impairment.filter(|config| !config.is_none())?;
-        Some(Impairment::new(&config, stream))
+    /// The impairment of the path with this index among those of its kind.
+    fn impairment(&self, kind: usize, index: u64) -> Option<Impairment> {
+        let config = self.impairments[kind].filter(|config| !config.is_none())?;
+        Some(Impairment::new(&config, kind as u64 + index))
     }
 }

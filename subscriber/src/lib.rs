@@ -39,18 +39,20 @@
 mod builder;
 mod error;
 mod event_loop;
+mod histograms;
 mod line;
 mod path;
 mod subscriber;
 
 pub use builder::SubscriberBuilder;
 pub use error::OpenError;
+pub use histograms::Histograms;
 pub use line::LineSource;
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{
-    Counters, EndOfSession, Event, Gap, GapOrigin, GapPolicy, ImpairmentConfig, ImpairmentCounters, Line, LineCounters,
-    Loss, LossCause, Message, Nanos, NewSession, PreviousSession, Recovered, RequestConfig, SessionChoice, Start,
-    Status, Subscription,
+    Counters, EndOfSession, Event, Gap, GapOrigin, GapPolicy, GapRecord, ImpairmentConfig, ImpairmentCounters, Line,
+    LineCounters, Loss, LossCause, Message, Nanos, NewSession, PreviousSession, Recovered, RequestConfig,
+    SessionChoice, Source, Start, Status, Subscription,
 };
 pub use seqcast_transport::{Idle, IdleStrategy, PinError, pin_to_core};
 pub use subscriber::{Subscriber, SubscriberCounters};

@@ -1,6 +1,7 @@
 //! A subscriber: polls its lines, delivers in order, asks for what is missing.
 
 use crate::builder::SubscriberBuilder;
+use crate::histograms::Histograms;
 use crate::line::DropCount;
 use crate::path::Path;
 use seqcast_protocol::{SequenceNumber, SessionId};
@@ -61,6 +62,7 @@ pub struct Subscriber {
     /// When the last duty cycle was, if it was cut short before the subscription was advanced.
     cut_at: Option<Nanos>,
     fds: Vec<RawFd>,
+    histograms: Histograms,
     kernel_drops: u64,
     requests_refused: u64,
     socket_errors: u64,
@@ -82,6 +84,7 @@ impl Subscriber {
             held: None,
             cut_at: None,
             fds,
+            histograms: Histograms::new(),
             kernel_drops: 0,
             requests_refused: 0,
             socket_errors: 0,
@@ -157,6 +160,12 @@ impl Subscriber {
         &self.subscription
     }
 
+    /// How long things took so far.
+    #[must_use]
+    pub fn histograms(&self) -> &Histograms {
+        &self.histograms
+    }
+
     /// What it has done so far.
     #[must_use]
     pub fn counters(&self) -> SubscriberCounters {
@@ -202,7 +211,7 @@ impl Subscriber {
                 Held::Line { index, length } => self.lines[index].path.datagram(length),
                 Held::Answer { target, length } => self.targets[target].datagram(length),
             };
-            self.subscription.resume(datagram, sink)?;
+            self.subscription.resume(datagram, &mut self.histograms.recording(sink))?;
             self.held = None;
         }
         if let Some(cut_at) = self.cut_at {
@@ -220,7 +229,7 @@ impl Subscriber {
         if self.subscription.has_unraised_gap() {
             self.attribute_gaps();
         }
-        self.subscription.advance(now, sink)
+        self.subscription.advance(now, &mut self.histograms.recording(sink))
     }
 
     fn receive_lines(
@@ -242,7 +251,12 @@ impl Subscriber {
                 };
                 is_empty = false;
                 *datagrams += 1;
-                let flow = self.subscription.handle_datagram(now, Source::Line(*line), path.datagram(length), sink);
+                let (source, datagram) = (Source::Line(*line), path.datagram(length));
+                let flow =
+                    self.subscription.handle_datagram(now, source, datagram, &mut self.histograms.recording(sink));
+                if let Some(lead) = self.subscription.take_lead() {
+                    self.histograms.record_lead(lead);
+                }
                 if flow.is_break() {
                     self.held = Some(Held::Line { index, length });
                     return flow;
@@ -276,8 +290,9 @@ impl Subscriber {
                     }
                 };
                 *datagrams += 1;
-                let source = Source::RequestTarget(target);
-                let flow = self.subscription.handle_datagram(now, source, path.datagram(length), sink);
+                let (source, datagram) = (Source::RequestTarget(target), path.datagram(length));
+                let flow =
+                    self.subscription.handle_datagram(now, source, datagram, &mut self.histograms.recording(sink));
                 if flow.is_break() {
                     self.held = Some(Held::Answer { target, length });
                     return flow;

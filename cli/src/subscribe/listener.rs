@@ -1,10 +1,13 @@
 //! The loop of a subscriber: handles events, writes messages, remembers what the summary says.
 
-use super::{Options, summary::cause_in_words};
+use super::Options;
+use super::health::source_in_words;
+use super::summary::cause_in_words;
 use crate::interrupt::Interrupt;
 use crate::outcome::{Condition, Outcome};
 use crate::output::{Output, OutputError};
 use crate::progress::{Progress, count, thousands};
+use crate::times::in_words;
 use seqcast_recovery::Nanos;
 use seqcast_subscriber::{Event, Idle, LossCause, SequenceRange, Start, Status, Subscriber};
 use seqcast_transport::Clock;
@@ -168,6 +171,18 @@ impl Listener {
             }
             Status::Silent { .. } => self.is_silent = true,
             Status::CaughtUp { next } => self.news.push(format!("caught up at {next}")),
+            Status::LineSilent { line, elapsed } => {
+                self.news.push(format!("line {line:?} is silent: nothing for {}", in_words(elapsed)));
+            }
+            Status::LineBehind { line, messages, elapsed } => {
+                let messages = count(messages, "message");
+                self.news.push(format!("line {line:?} is behind: {messages}, the first for {}", in_words(elapsed)));
+            }
+            Status::LineCaughtUp { line } => self.news.push(format!("line {line:?} has caught up with the other")),
+            Status::CopiesDiffer { number, source } => {
+                let what = format!("copies of message {number} differ: {}", source_in_words(source));
+                self.news.push(format!("{what} brought other bytes than were delivered"));
+            }
             Status::Stopped { next } => self.news.push(format!("stopped at {next}: a gap was found (--gap stop)")),
             _ => {}
         }

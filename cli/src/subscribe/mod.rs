@@ -1,5 +1,6 @@
 //! `seqcast subscribe`: one session to an output.
 
+mod health;
 mod listener;
 mod summary;
 
@@ -36,6 +37,9 @@ pub struct Options {
     /// Where line A comes from
     #[arg(long, value_name = "GROUP:PORT[@INTERFACE]", default_value = DEFAULT_LINE_A)]
     line_a: LineSource,
+    /// Where line B comes from, the second copy of every packet; of each message the first copy is delivered
+    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]")]
+    line_b: Option<LineSource>,
     /// The interface, by name or address, of lines that name none; requests leave from its address
     #[arg(long, value_name = "INTERFACE", default_value = "127.0.0.1")]
     interface: String,
@@ -66,12 +70,36 @@ pub struct Options {
     /// What to do when there is nothing to do
     #[arg(long, value_name = "backoff|spin|yield|block", default_value_t = IdleStrategy::Backoff)]
     idle: IdleStrategy,
-    /// Impair every datagram received, on purpose, such as loss=2%,burst=4,duplicate=1%,reorder=1%,delay=1ms..2ms,seed=7
-    #[arg(long, value_name = "IMPAIRMENT", value_parser = ImpairmentConfig::from_str)]
-    impair: Option<ImpairmentConfig>,
+    /// Compare the bytes of each message on both lines, and say when they differ
+    #[arg(long)]
+    compare_copies: bool,
+    /// Impair every datagram received, on purpose, such as loss=2%,burst=4,duplicate=1%,reorder=1%,delay=1ms..2ms,seed=7;
+    /// or only those of line a, of line b, or the answers. May be repeated
+    #[arg(long, value_name = "[a:|b:|answers:]IMPAIRMENT", value_parser = impairment)]
+    impair: Vec<(ImpairedPath, ImpairmentConfig)>,
     /// Print the summary as JSON on standard output; on standard error where messages go to standard output
     #[arg(long)]
     json: bool,
+}
+
+/// What an impairment is put on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ImpairedPath {
+    All,
+    Line(Line),
+    Answers,
+}
+
+fn impairment(text: &str) -> Result<(ImpairedPath, ImpairmentConfig), String> {
+    let (path, impairment) = match text.split_once(':') {
+        None => (ImpairedPath::All, text),
+        Some(("a", impairment)) => (ImpairedPath::Line(Line::A), impairment),
+        Some(("b", impairment)) => (ImpairedPath::Line(Line::B), impairment),
+        Some(("answers", impairment)) => (ImpairedPath::Answers, impairment),
+        Some((path, _)) => return Err(format!("'{path}' is not a, b or answers")),
+    };
+    let config = ImpairmentConfig::from_str(impairment).map_err(|error| error.to_string())?;
+    Ok((path, config))
 }
 
 fn gap_policy(text: &str) -> Result<GapPolicy, String> {
@@ -126,7 +154,8 @@ fn subscribe(options: &Options) -> Result<Outcome, Outcome> {
         outcome.add(Condition::Failed(format!("--output {}: {}", path.display(), chain(&error))));
     }
     listener.judge(&subscriber, ended, options, &mut outcome);
-    let summary = Summary { listener: &listener, subscriber: &subscriber, elapsed };
+    let summary =
+        Summary { listener: &listener, subscriber: &subscriber, has_line_b: options.line_b.is_some(), elapsed };
     if !is_quiet {
         summary.print();
     }
@@ -150,6 +179,7 @@ fn open(options: &Options) -> Result<Subscriber, Outcome> {
         .interface(&options.interface)
         .start(options.start)
         .gap_policy(options.gap)
+        .compare_copies(options.compare_copies)
         .seed(Clock::unix_micros() ^ u64::from(std::process::id()));
     for address in options.recover_from.iter().filter_map(|address| address.address()) {
         builder = builder.recover_from(address);
@@ -157,12 +187,19 @@ fn open(options: &Options) -> Result<Subscriber, Outcome> {
     if let Some(duration) = options.silent_after {
         builder = builder.silent_after(duration);
     }
-    if let Some(impairment) = options.impair {
-        builder = builder.impair(impairment);
+    for (path, impairment) in &options.impair {
+        builder = match path {
+            ImpairedPath::All => builder.impair(*impairment),
+            ImpairedPath::Line(line) => builder.impair_line(*line, *impairment),
+            ImpairedPath::Answers => builder.impair_answers(*impairment),
+        };
+    }
+    if let Some(source) = &options.line_b {
+        builder = builder.line(Line::B, source.clone());
     }
     builder.open().map_err(|error| match error {
-        OpenError::Interface(..) => Outcome::option("--interface or --line-a", &error),
-        OpenError::Line(..) => Outcome::option("--line-a", &error),
+        OpenError::Interface(line, _) => Outcome::option(options::interface_or_line(line), &error),
+        OpenError::Line(line, _) => Outcome::option(options::line(line), &error),
         OpenError::RecoverFrom(..) => Outcome::option("--recover-from", &error),
         _ => Outcome::settings(&error),
     })

@@ -1,7 +1,9 @@
 //! What a subscriber did, in words and as JSON.
 
+use super::health;
 use super::listener::{LISTED_LOSSES, Listener};
 use crate::progress::{count, impairment_in_words, thousands};
+use crate::times;
 use seqcast_recovery::Nanos;
 use seqcast_subscriber::{Line, LossCause, SequenceRange, Subscriber, SubscriberCounters};
 use serde_json::json;
@@ -17,10 +19,21 @@ pub(super) fn cause_in_words(cause: LossCause) -> &'static str {
     }
 }
 
+/// A cause as one stable word.
+pub(super) fn cause_name(cause: LossCause) -> &'static str {
+    match cause {
+        LossCause::Overwritten => "overwritten",
+        LossCause::NoAnswer => "no_answer",
+        LossCause::Skipped => "skipped",
+        LossCause::Ended => "ended",
+    }
+}
+
 /// What a subscriber did.
 pub(super) struct Summary<'a> {
     pub(super) listener: &'a Listener,
     pub(super) subscriber: &'a Subscriber,
+    pub(super) has_line_b: bool,
     pub(super) elapsed: Nanos,
 }
 
@@ -70,6 +83,9 @@ impl Summary<'_> {
                 count(impairment.datagrams, "datagram"),
             );
         }
+        for words in health::in_words(self.subscriber) {
+            let _ = writeln!(stderr, "{words}");
+        }
         if self.listener.loss_count > self.listener.losses.len() as u64 {
             let _ = writeln!(stderr, "only the first {LISTED_LOSSES} lost ranges are listed above");
         }
@@ -78,7 +94,6 @@ impl Summary<'_> {
     pub(super) fn json(&self, exit_code: u8) -> serde_json::Value {
         let counters = self.subscriber.counters();
         let subscription = counters.subscription;
-        let line = subscription.lines[Line::A.index()];
         let next = self.subscriber.next();
         json!({
             "session": self.subscriber.session().map(|session| session.to_string()),
@@ -101,22 +116,20 @@ impl Summary<'_> {
             "kernel_drops": counters.kernel_drops,
             "requests_refused": counters.requests_refused,
             "socket_errors": counters.socket_errors,
+            "differing": subscription.differing,
+            "recovery": times::json(&self.subscriber.histograms().recovery),
+            "gap_log": health::gap_log(self.subscriber),
             "elapsed_s": self.elapsed.as_duration().as_secs_f64(),
             "exit_code": exit_code,
-            "lines": { "a": { "packets": line.packets, "bytes": line.bytes } },
+            "lines": {
+                "a": health::line(self.subscriber, Line::A),
+                "b": self.has_line_b.then(|| health::line(self.subscriber, Line::B)),
+            },
         })
     }
 
     fn lost_ranges(&self) -> Vec<serde_json::Value> {
-        let range = |(range, cause): &(SequenceRange, LossCause)| {
-            let cause = match cause {
-                LossCause::Overwritten => "overwritten",
-                LossCause::NoAnswer => "no_answer",
-                LossCause::Skipped => "skipped",
-                LossCause::Ended => "ended",
-            };
-            json!({ "first": range.start(), "next": range.end(), "cause": cause })
-        };
+        let range = |(range, cause): &(SequenceRange, LossCause)| json!({ "first": range.start(), "next": range.end(), "cause": cause_name(*cause) });
         self.listener.losses.iter().map(range).collect()
     }
 }

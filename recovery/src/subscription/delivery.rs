@@ -4,8 +4,9 @@ use super::{JOIN_GIVE_UP, Subscription};
 use crate::Nanos;
 use crate::config::GapPolicy;
 use crate::event::{Event, Gap, GapOrigin, Loss, LossCause, Message, Status};
+use crate::reports::Due;
 use core::ops::ControlFlow::{self, Continue};
-use seqcast_protocol::{Packet, SequenceRange};
+use seqcast_protocol::{Packet, SequenceRange, SessionId};
 
 impl Subscription {
     /// Delivers from the packet, which holds the next expected message or has held it, and then from the window.
@@ -78,7 +79,7 @@ impl Subscription {
             Some(cause) => (report.range.end(), cause),
             None => return None,
         };
-        report.lossy = true;
+        report.lost.get_or_insert(cause);
         // Cut at the report, so that each gap that was raised is settled by its own words.
         let end = end.min(missing.end()).min(report.range.end());
         Some(Loss { range: SequenceRange::new(self.expected, end), cause })
@@ -87,6 +88,9 @@ impl Subscription {
     /// Tells of the gaps that have been passed.
     pub(super) fn settle(&mut self, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
         while let Some(report) = self.reports.settle(self.expected) {
+            if report.raised {
+                self.records.push(report.record(self.session.unwrap_or(SessionId::UNKNOWN), self.now));
+            }
             if let Some(recovered) = report.recovered() {
                 sink(Event::Recovered(recovered))?;
             }
@@ -95,42 +99,50 @@ impl Subscription {
     }
 
     /// Raises the gaps whose wait for another line is over, and applies the policy to them.
-    pub(super) fn raise_gaps(
-        &mut self,
-        now: Nanos,
-        sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        let (delay, policy) = (self.config.request.delay, self.config.gap_policy);
-        for report in self.reports.iter_mut() {
-            if report.raised && policy == GapPolicy::Stop {
-                break;
+    pub(super) fn raise_gaps(&mut self, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        let (due, policy) = (self.due(), self.config.gap_policy);
+        if policy == GapPolicy::Stop && self.reports.has_raised() {
+            return Continue(());
+        }
+        let has_targets = self.requester.has_targets();
+        let mut looked_through = self.reports.looked_through;
+        let mut flow = Continue(());
+        for report in self.reports.not_looked_through() {
+            if report.is_gap()
+                && !report.raised
+                && let Some(missing) = self.gaps.first_within(report.range)
+            {
+                if !due.may_raise(report, missing) {
+                    break;
+                }
+                report.raised = true;
+                self.counters.gaps += 1;
+                if policy == GapPolicy::Skip && (report.origin != GapOrigin::Deferred || !has_targets) {
+                    report.given_up = Some(LossCause::Skipped);
+                }
+                flow = sink(Event::Gap(Gap { range: report.range, origin: report.origin }));
             }
-            if report.raised || !report.is_gap() || now < report.opened_at + delay {
-                continue;
-            }
-            if self.gaps.first_within(report.range).is_none() {
-                continue;
-            }
-            report.raised = true;
-            self.counters.gaps += 1;
-            if policy == GapPolicy::Skip && (report.origin != GapOrigin::Deferred || !self.requester.has_targets()) {
-                report.given_up = Some(LossCause::Skipped);
-            }
-            sink(Event::Gap(Gap { range: report.range, origin: report.origin }))?;
-            if policy == GapPolicy::Stop {
+            looked_through = report.range.end();
+            if flow.is_break() || (report.raised && policy == GapPolicy::Stop) {
                 break;
             }
         }
-        Continue(())
+        self.reports.looked_through = looked_through;
+        flow
+    }
+
+    /// When gaps may be raised and asked for, as things stand.
+    pub(super) fn due(&self) -> Due {
+        Due { now: self.now, delay: self.config.request.delay, wait: self.lines.wait(self.now) }
     }
 
     /// Gives up the gaps whose time is over.
-    pub(super) fn give_up(&mut self, now: Nanos) {
-        let (last_progress, give_up_after) = (self.last_progress, self.give_up_after());
+    pub(super) fn give_up(&mut self) {
+        let (now, last_progress, give_up_after) = (self.now, self.last_progress, self.give_up_after());
         if now < last_progress + give_up_after {
             return;
         }
-        for report in self.reports.iter_mut().take_while(|report| now >= report.opened_at + give_up_after) {
+        for report in self.reports.iter_mut().take_while(|report| now >= report.opening.at + give_up_after) {
             report.given_up.get_or_insert(LossCause::NoAnswer);
         }
     }
@@ -147,6 +159,17 @@ impl Subscription {
             Some(session) if self.liveness.take_news() => sink(Event::Status(Status::Heard { session })),
             _ => Continue(()),
         }
+    }
+
+    /// Tells what is new of the lines.
+    pub(super) fn tell_of_lines(&mut self, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        if let Some((number, source)) = self.differing.take() {
+            sink(Event::Status(Status::CopiesDiffer { number, source }))?;
+        }
+        while let Some(status) = self.lines.poll(self.now) {
+            sink(Event::Status(status))?;
+        }
+        Continue(())
     }
 
     fn count_delivery(&mut self, payload: &[u8]) {

@@ -1,11 +1,12 @@
 //! What arrives: sessions, numbers that are shown to exist, messages, and the word of a request address.
 
-use super::{LEFT_SESSIONS, Source, Subscription};
+use super::{LEFT_SESSIONS, Subscription};
+use crate::ReorderWindow;
 use crate::config::{SessionChoice, Start};
-use crate::event::{Event, GapOrigin, LossCause, NewSession, PreviousSession};
-use crate::{Nanos, ReorderWindow};
+use crate::event::{Event, GapOrigin, LossCause, NewSession, PreviousSession, Source};
+use crate::reports::Opening;
 use core::ops::ControlFlow;
-use seqcast_protocol::{Blocks, Packet, SequenceNumber, SequenceRange, SessionId};
+use seqcast_protocol::{Blocks, Packet, PacketKind, SequenceNumber, SequenceRange, SessionId};
 
 impl Subscription {
     /// Whether a packet of a session other than the present one is taken.
@@ -48,16 +49,20 @@ impl Subscription {
         self.reports.clear();
         self.requester.reset();
         self.liveness.renew();
+        self.lines.renew();
+        if let Some(copies) = &mut self.copies {
+            copies.clear();
+        }
         sink(Event::NewSession(NewSession { session, previous }))
     }
 
     /// Begins at the first packet, whose first or next number is `sequence`.
-    pub(super) fn start(&mut self, now: Nanos, sequence: SequenceNumber) {
+    pub(super) fn start(&mut self, sequence: SequenceNumber) {
         if self.is_started {
             return;
         }
         self.is_started = true;
-        self.last_progress = now;
+        self.last_progress = self.now;
         self.expected = match self.config.start {
             Start::Oldest if self.requester.has_targets() => 1,
             Start::Oldest | Start::Live => sequence.max(1),
@@ -85,30 +90,52 @@ impl Subscription {
     }
 
     /// Opens the gap of what arrived and could not be kept; returns whether there was one, and room for it.
-    pub(super) fn open_deferred(&mut self, now: Nanos) -> bool {
+    pub(super) fn open_deferred(&mut self) -> bool {
         if self.deferred_next <= self.known_next {
             return false;
         }
         let is_joining = !self.is_caught_up && self.requester.has_targets();
         let origin = if is_joining { GapOrigin::LateJoin } else { GapOrigin::Deferred };
-        self.note_missing(now, self.deferred_next, origin);
+        self.note_missing(self.deferred_next, origin, self.deferred_by);
         self.deferred_next <= self.known_next
     }
 
-    /// Opens the gap `known_next..next`. Without room for it, it is opened later.
-    pub(super) fn note_missing(&mut self, now: Nanos, next: SequenceNumber, origin: GapOrigin) {
+    /// Opens the gap `known_next..next`, which such a packet from there has shown. Without room for it, it is opened later.
+    pub(super) fn note_missing(
+        &mut self,
+        next: SequenceNumber,
+        origin: GapOrigin,
+        (source, kind): (Source, PacketKind),
+    ) {
         let range = SequenceRange::new(self.known_next, next);
         if self.reports.has_room(origin) && self.gaps.open(range) {
-            self.reports.open(range, origin, now);
+            self.reports.open(range, origin, Opening { at: self.now, source, kind });
             self.known_next = next;
         } else {
-            self.deferred_next = self.deferred_next.max(next);
+            self.defer(next, (source, kind));
+        }
+    }
+
+    fn defer(&mut self, next: SequenceNumber, by: (Source, PacketKind)) {
+        if next > self.deferred_next {
+            (self.deferred_next, self.deferred_by) = (next, by);
+        }
+    }
+
+    /// Compares the messages of a packet with their first copies.
+    pub(super) fn compare_copies(&mut self, source: Source, packet: &Packet<'_>) {
+        let Some(copies) = &mut self.copies else { return };
+        for (number, payload) in (packet.range().start()..packet.range().end()).zip(packet.messages()) {
+            if !copies.agrees(number, payload) {
+                self.counters.differing += 1;
+                self.differing.get_or_insert((number, source));
+            }
         }
     }
 
     /// Takes the messages of a packet; returns whether the next expected one is among them, so that delivery goes on from
     /// the packet itself.
-    pub(super) fn note_data(&mut self, now: Nanos, source: Source, packet: &Packet<'_>) -> bool {
+    pub(super) fn note_data(&mut self, source: Source, packet: &Packet<'_>) -> bool {
         let range = packet.range();
         if range.end() <= self.expected {
             self.counters.duplicates += range.count();
@@ -117,7 +144,7 @@ impl Subscription {
         let is_next = range.start() <= self.expected;
         if range.start() > self.known_next {
             // There was no room for the gap before it.
-            self.deferred_next = self.deferred_next.max(range.end());
+            self.defer(range.end(), (source, PacketKind::Data));
             self.counters.deferred += range.count();
             return false;
         }
@@ -125,11 +152,11 @@ impl Subscription {
         let mut taken = 0;
         let mut deferred = 0;
         if !self.gaps.is_empty() {
-            taken = self.fill(packet, is_next);
+            taken = self.fill(source, packet, is_next);
             if taken > 0 {
-                self.last_progress = now;
+                self.last_progress = self.now;
                 let gaps = &self.gaps;
-                self.reports.note_filled(range, now, |range| gaps.first_within(range).is_some());
+                self.reports.note_filled(range, self.now, |range| gaps.first_within(range).is_some());
             }
             if let Some(refused) = self.gaps.first_within(range) {
                 deferred = self.gaps.count_within(range);
@@ -142,12 +169,13 @@ impl Subscription {
                 taken += new.count();
             } else {
                 deferred += new.count();
-                self.deferred_next = self.deferred_next.max(new.end());
+                self.defer(new.end(), (source, PacketKind::Data));
                 self.note_no_room(new.start(), new.count());
             }
         }
-        if let Source::RequestTarget(_) = source {
-            self.counters.recovered += taken;
+        match source {
+            Source::Line(line) => self.counters.lines[line.index()].first += taken,
+            Source::RequestTarget(_) => self.counters.recovered += taken,
         }
         self.counters.duplicates += (range.count() - deferred).saturating_sub(taken);
         is_next
@@ -155,9 +183,15 @@ impl Subscription {
 
     /// Removes what the packet brings from what is missing; what is not delivered from the packet itself goes into the
     /// window. Returns how many messages that were.
-    fn fill(&mut self, packet: &Packet<'_>, is_next: bool) -> u64 {
-        let (window, expected) = (&mut self.window, self.expected);
-        self.gaps.fill(packet.range(), |piece| is_next || store_piece(window, expected, packet, piece))
+    fn fill(&mut self, source: Source, packet: &Packet<'_>, is_next: bool) -> u64 {
+        let (window, reports, expected) = (&mut self.window, &mut self.reports, self.expected);
+        self.gaps.fill(packet.range(), |piece| {
+            let is_kept = is_next || store_piece(window, expected, packet, piece);
+            if is_kept {
+                reports.note_piece(piece, source);
+            }
+            is_kept
+        })
     }
 
     fn store(&mut self, packet: &Packet<'_>, piece: SequenceRange) -> bool {

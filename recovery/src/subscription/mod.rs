@@ -8,12 +8,15 @@ mod delivery;
 mod intake;
 
 use crate::config::{GapPolicy, SessionChoice, Start, SubscriptionConfig};
-use crate::event::{EndOfSession, Event, GapOrigin, Line, Status};
+use crate::copies::Copies;
+use crate::event::{EndOfSession, Event, GapOrigin, Line, Source, Status};
+use crate::lines::{LineLimits, Lines};
 use crate::liveness::Liveness;
 use crate::packing::Packing;
+use crate::record::Records;
 use crate::reports::Reports;
 use crate::requester::Requester;
-use crate::{Counters, GapSet, Nanos, ReorderWindow};
+use crate::{Counters, GapRecord, GapSet, Nanos, ReorderWindow};
 use alloc::collections::VecDeque;
 use core::ops::ControlFlow::{self, Continue};
 use seqcast_protocol::{Packet, PacketKind, Request, SequenceNumber, SequenceRange, SessionId};
@@ -26,15 +29,6 @@ const ASK_UNHEARD_AFTER: Nanos = Nanos::from_millis(200);
 
 /// When a late join is given up under a gap policy that does not wait: as the default of the one that does.
 const JOIN_GIVE_UP: Nanos = Nanos::from_secs(10);
-
-/// Where a datagram came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// It was received on a line.
-    Line(Line),
-    /// It came from the request address with this index.
-    RequestTarget(usize),
-}
 
 /// A request that should leave now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +54,8 @@ pub struct Subscription {
     known_next: SequenceNumber,
     /// One past the highest number that arrived and could not be kept.
     deferred_next: SequenceNumber,
+    /// What showed that number.
+    deferred_by: (Source, PacketKind),
     /// One past the last number that is delivered straight from the datagram that was handed in last.
     direct_end: SequenceNumber,
     /// While the first number is expected next, there is no room for what is missing from the second on.
@@ -73,13 +69,20 @@ pub struct Subscription {
     has_begun: bool,
     has_asked_unheard: bool,
     opened_at: Nanos,
+    /// The latest time that was handed in.
+    now: Nanos,
     last_progress: Nanos,
+    /// A message of which two copies were found to differ, until that is told.
+    differing: Option<(SequenceNumber, Source)>,
     gaps: GapSet,
     window: ReorderWindow,
     reports: Reports,
     requester: Requester,
     liveness: Liveness,
+    lines: Lines,
     packing: Packing,
+    copies: Option<Copies>,
+    records: Records,
     counters: Counters,
 }
 
@@ -90,7 +93,13 @@ impl Subscription {
         if let GapPolicy::Wait { give_up } = config.gap_policy {
             // Waiting for another line for longer than for everybody is no use.
             config.request.delay = config.request.delay.min(give_up);
+            config.request.max_line_wait = config.request.max_line_wait.min(give_up);
         }
+        let limits = LineLimits {
+            max_wait: config.request.max_line_wait,
+            behind_after: config.line_behind_after,
+            silent_after: config.silent_after,
+        };
         let mut left = VecDeque::new();
         left.resize(LEFT_SESSIONS, SessionId::UNKNOWN);
         left.clear();
@@ -104,6 +113,7 @@ impl Subscription {
             expected: 0,
             known_next: 0,
             deferred_next: 0,
+            deferred_by: (Source::Line(Line::A), PacketKind::Data),
             direct_end: 0,
             no_room: (0, 0),
             end: None,
@@ -114,13 +124,18 @@ impl Subscription {
             has_begun: false,
             has_asked_unheard: false,
             opened_at: now,
+            now,
             last_progress: now,
+            differing: None,
             gaps: GapSet::new(config.gap_capacity),
             window: ReorderWindow::new(config.window_messages, config.window_bytes),
             reports: Reports::new(config.gap_capacity),
             requester: Requester::new(config.request, config.request_targets, config.seed),
             liveness: Liveness::new(config.silent_after, now),
+            lines: Lines::new(limits, config.lines),
             packing: Packing::new(),
+            copies: config.compare_copies.then(|| Copies::new(config.window_messages, config.window_bytes)),
+            records: Records::new(),
             counters: Counters::default(),
         }
     }
@@ -139,6 +154,7 @@ impl Subscription {
         if self.is_stopped {
             return Continue(());
         }
+        self.now = now;
         let packet = match Packet::parse(datagram) {
             Ok(packet) => packet,
             Err(error) => {
@@ -162,6 +178,7 @@ impl Subscription {
                 counters.packets += 1;
                 counters.bytes += datagram.len() as u64;
                 self.liveness.heard(now);
+                self.lines.note(now, line, packet.range(), counters);
                 if flow.is_continue() {
                     flow = self.tell_heard(sink);
                 }
@@ -178,9 +195,9 @@ impl Subscription {
                 PacketKind::EndOfSession => return flow,
             },
         }
-        self.start(now, packet.sequence());
+        self.start(packet.sequence());
         if packet.sequence() > self.known_next {
-            self.note_missing(now, packet.sequence(), origin);
+            self.note_missing(packet.sequence(), origin, (source, packet.kind()));
         }
         match packet.kind() {
             PacketKind::Heartbeat => {}
@@ -191,7 +208,8 @@ impl Subscription {
             PacketKind::EndOfSession => {}
             PacketKind::Data => {
                 self.packing.note(packet.blocks().len(), packet.range().count());
-                let is_next = self.note_data(now, source, &packet);
+                self.compare_copies(source, &packet);
+                let is_next = self.note_data(source, &packet);
                 self.direct_end = if is_next { packet.range().end() } else { 0 };
                 if is_next && flow.is_continue() {
                     return self.deliver_packet(&packet, sink);
@@ -216,7 +234,7 @@ impl Subscription {
     /// the kernel dropped datagrams, see [`Self::note_kernel_drops`].
     #[must_use]
     pub fn has_unraised_gap(&self) -> bool {
-        !self.gaps.is_empty() && self.reports.oldest_unraised().is_some()
+        !self.gaps.is_empty() && self.reports.has_unraised()
     }
 
     /// Tells that the kernel has dropped `count` datagrams since the last call: the origin of the gaps that have not been
@@ -239,7 +257,9 @@ impl Subscription {
         if self.is_stopped {
             return Continue(());
         }
+        self.now = now;
         self.tell_heard(sink)?;
+        self.tell_of_lines(sink)?;
         if let Some(elapsed) = self.liveness.poll(now) {
             sink(Event::Status(Status::Silent { elapsed }))?;
         }
@@ -247,14 +267,14 @@ impl Subscription {
             return Continue(());
         }
         self.settle(sink)?;
-        self.open_deferred(now);
+        self.open_deferred();
         loop {
             if !self.gaps.is_empty() {
-                self.raise_gaps(now, sink)?;
-                self.give_up(now);
+                self.raise_gaps(sink)?;
+                self.give_up();
             }
             self.drain(sink)?;
-            if !self.open_deferred(now) {
+            if !self.open_deferred() {
                 break;
             }
         }
@@ -289,13 +309,18 @@ impl Subscription {
         if !self.is_started {
             return self.ask_unheard(now);
         }
+        if self.gaps.is_empty() && !self.requester.is_waiting() {
+            return None;
+        }
+        self.now = now;
         let window_end = self.expected.saturating_add(self.window.message_capacity());
         let waits = matches!(self.config.gap_policy, GapPolicy::Wait { .. });
-        let end = self.reports.askable_end(now, self.config.request.delay, waits).min(window_end);
+        let end = self.reports.askable_end(&self.due(), waits).min(window_end);
         let end = if self.no_room.0 == self.expected { end.min(self.no_room.1) } else { end };
         let ask = self.requester.poll(now, &self.gaps, end, self.packing.messages_per_packet())?;
         self.counters.requests += 1;
         self.counters.retries += u64::from(ask.is_retry);
+        self.reports.note_request(now, ask.range.start());
         let request = Request::new(self.session?, ask.range).ok()?;
         Some(OutgoingRequest { target: ask.target, request })
     }
@@ -310,15 +335,17 @@ impl Subscription {
         if let Some(due) = self.ask_unheard_at() {
             next = next.min(due);
         }
+        if let Some(due) = self.lines.due() {
+            next = next.min(due);
+        }
         if let Some(front) = self.reports.front() {
             if let Some(retry) = self.requester.next_retry() {
                 next = next.min(retry);
             }
-            let may_raise = self.config.gap_policy != GapPolicy::Stop || !self.reports.has_raised();
-            if let Some(opened_at) = self.reports.oldest_unraised().filter(|_| may_raise) {
-                next = next.min(opened_at + self.config.request.delay);
+            if let Some(due) = self.reports.next_due(&self.due()).filter(|_| !self.gaps.is_empty()) {
+                next = next.min(due);
             }
-            next = next.min(front.opened_at.max(self.last_progress) + self.give_up_after());
+            next = next.min(front.opening.at.max(self.last_progress) + self.give_up_after());
         }
         (next != Nanos::MAX).then_some(next)
     }
@@ -381,6 +408,18 @@ impl Subscription {
     #[must_use]
     pub fn round_trip(&self) -> Option<Nanos> {
         self.requester.round_trip()
+    }
+
+    /// By how much the line that the last datagram came on lagged behind the other one, if that is known: the other
+    /// line, and the time; once.
+    pub fn take_lead(&mut self) -> Option<(Line, Nanos)> {
+        self.lines.take_lead()
+    }
+
+    /// The latest gaps that were raised and are settled, the oldest first, at most 128.
+    #[must_use]
+    pub fn records(&self) -> impl DoubleEndedIterator<Item = &GapRecord> + ExactSizeIterator {
+        self.records.iter()
     }
 
     /// What has been counted so far.

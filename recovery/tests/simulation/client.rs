@@ -5,7 +5,7 @@ use crate::economy::Economy;
 use crate::oracle::Oracle;
 use crate::plan::ClientPlan;
 use crate::source::Truth;
-use seqcast_recovery::{Event, Nanos, OutgoingRequest, Source, Subscription};
+use seqcast_recovery::{Event, Nanos, OutgoingRequest, Source, Subscription, SubscriptionConfig};
 use std::collections::VecDeque;
 use std::ops::ControlFlow::{self, Break, Continue};
 
@@ -40,7 +40,10 @@ pub(crate) struct Polled {
 impl Client {
     pub(crate) fn new(plan: &ClientPlan, is_answered: bool, is_roomy: bool) -> Self {
         Self {
-            subscription: Subscription::new(plan.config, plan.joins),
+            subscription: Subscription::new(
+                SubscriptionConfig { lines: [true, plan.lines.len() > 1], ..plan.config },
+                plan.joins,
+            ),
             oracle: Oracle::new(plan, is_answered, is_roomy),
             economy: Economy::default(),
             from_lines: VecDeque::new(),

@@ -111,12 +111,13 @@ impl Draw {
         let is_impaired = !self.one_in(8);
         let targets = self.of(&[0, 1, 1, 1, 2]);
         let path = |draw: &mut Self| if is_impaired { draw.path(clean_from) } else { PathPlan::clean(Nanos(9)) };
-        let lines = (0..if self.one_in(6) { 2 } else { 1 }).map(|_| path(self)).collect();
+        let lines = (0..if self.one_in(2) { 2 } else { 1 }).map(|_| path(self)).collect();
         let ways = (0..targets).map(|_| (path(self), path(self))).collect();
         let is_small = self.one_in(3);
         let tight = [1, 2, 3, 8, 32];
         let config = SubscriptionConfig {
             session: SessionChoice::Any,
+            lines: [true, false],
             start: self.start(),
             gap_policy: match self.random.below(8) {
                 _ if targets == 0 => GapPolicy::Skip,
@@ -132,6 +133,8 @@ impl Draw {
             },
             trust_oldest: true,
             silent_after: self.micros(120_000..400_000),
+            line_behind_after: self.micros(1_000..150_000),
+            compare_copies: self.one_in(2),
             window_messages: if is_small { self.of(&[1, 4, 16, 64]) } else { 1_024 },
             window_bytes: if is_small { self.of(&[64, 1_000, 16_000, 60_000]) } else { 1 << 21 },
             gap_capacity: if is_small { self.of(&tight) } else { 1_024 },
