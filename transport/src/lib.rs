@@ -1,4 +1,5 @@
-//! What the publisher and the subscriber both need of the machine: sockets, interfaces, the clock, pinning, idling.
+//! What the publisher and the subscriber both need of the machine: sockets, interfaces, the clock, pinning, idling,
+//! waking.
 //!
 //! Linux and IPv4 only. Nothing here knows the wire format or decides anything. Every socket is non-blocking, never
 //! lets a datagram be fragmented by IP, and reads back each option that a kernel could silently ignore. All system
@@ -24,6 +25,7 @@ mod socket_error;
 mod sys;
 mod unicast;
 mod wait;
+mod waker;
 
 pub use address::{MulticastAddress, MulticastAddressError};
 pub use buffer::BufferGrant;
@@ -38,6 +40,7 @@ pub use sender::MulticastSender;
 pub use socket_error::SocketError;
 pub use unicast::UnicastSocket;
 pub use wait::{WAIT_LIMIT, wait_readable};
+pub use waker::Waker;
 
 /// Bytes of a receive buffer that no datagram can overflow: an IPv4 UDP payload is at most 65,507 bytes.
 pub const DATAGRAM_BUFFER_BYTES: usize = 65_536;

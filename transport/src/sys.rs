@@ -3,7 +3,7 @@
 use std::io;
 use std::mem::size_of_val;
 use std::net::Ipv4Addr;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use libc::{c_int, c_void, pollfd, socklen_t, timespec};
@@ -82,4 +82,13 @@ pub(crate) fn poll(set: &mut [pollfd], timeout: Option<Nanos>) -> io::Result<usi
     // a null signal mask leaves the mask alone.
     let ready = unsafe { libc::ppoll(set.as_mut_ptr(), set.len() as libc::nfds_t, timeout, ptr::null()) };
     usize::try_from(ready).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes an eventfd that is at 0, does not block, and is closed on exec.
+pub(crate) fn event() -> io::Result<OwnedFd> {
+    // SAFETY: eventfd takes no pointer.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+    check(fd)?;
+    // SAFETY: the kernel has just made `fd`, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
