@@ -1,5 +1,5 @@
-//! What the publisher and the subscriber both need of the machine: sockets, interfaces, the clock, pinning, idling,
-//! waking.
+//! What the publisher and the subscriber both need of the machine: sockets, interfaces, the clock, pinning, priority,
+//! idling, waking.
 //!
 //! Linux and IPv4 only. Nothing here knows the wire format or decides anything. Every socket is non-blocking, never
 //! lets a datagram be fragmented by IP, and reads back each option that a kernel could silently ignore. All system
@@ -18,6 +18,7 @@ mod idle;
 mod interface;
 mod opening;
 mod pin;
+mod priority;
 mod receiver;
 mod sender;
 mod socket_error;
@@ -35,6 +36,7 @@ pub use drops::kernel_drops;
 pub use idle::{Idle, IdleStrategy, UnknownIdleStrategy};
 pub use interface::{Interface, InterfaceError};
 pub use pin::{PinError, pin_to_core};
+pub use priority::{PriorityError, set_fifo_priority};
 pub use receiver::MulticastReceiver;
 pub use sender::MulticastSender;
 pub use socket_error::SocketError;

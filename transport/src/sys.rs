@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use libc::{c_int, c_void, pollfd, socklen_t, timespec};
+use libc::{c_int, c_void, pollfd, sched_param, socklen_t, timespec};
 use seqcast_recovery::Nanos;
 
 /// `SO_MEMINFO` of the generic socket numbering (include/uapi/asm-generic/socket.h), which `libc` does not name.
@@ -91,4 +91,25 @@ pub(crate) fn event() -> io::Result<OwnedFd> {
     check(fd)?;
     // SAFETY: the kernel has just made `fd`, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The number that stands for the calling thread in sched_setscheduler(2) and its kin.
+const THIS_THREAD: libc::pid_t = 0;
+
+/// Sets the policy and the priority of the calling thread.
+pub(crate) fn set_scheduling(policy: c_int, priority: c_int) -> io::Result<()> {
+    let parameters = sched_param { sched_priority: priority };
+    // SAFETY: `parameters` outlives the call; the kernel only reads it.
+    check(unsafe { libc::sched_setscheduler(THIS_THREAD, policy, &raw const parameters) })
+}
+
+/// Reads the policy and the priority of the calling thread.
+pub(crate) fn scheduling() -> io::Result<(c_int, c_int)> {
+    let mut parameters = sched_param { sched_priority: 0 };
+    // SAFETY: sched_getscheduler takes no pointer.
+    let policy = unsafe { libc::sched_getscheduler(THIS_THREAD) };
+    check(policy)?;
+    // SAFETY: `parameters` is live and writable for the length of the call.
+    check(unsafe { libc::sched_getparam(THIS_THREAD, &raw mut parameters) })?;
+    Ok((policy, parameters.sched_priority))
 }
