@@ -8,6 +8,12 @@ use std::time::Duration;
 /// The line that publishers and subscribers use unless told otherwise.
 pub const DEFAULT_LINE_A: &str = "239.255.77.1:30001";
 
+/// How a line of a publisher is written.
+pub const DESTINATION_FORM: &str = "GROUP:PORT[@INTERFACE]|ADDRESS:PORT,...[@INTERFACE]";
+
+/// How a line of a subscriber is written.
+pub const SOURCE_FORM: &str = "GROUP:PORT[@INTERFACE][,source=ADDRESS]|ADDRESS:PORT[,source=ADDRESS]";
+
 /// The address at which requests are answered unless told otherwise.
 pub const DEFAULT_REQUESTS: &str = "127.0.0.1:30100";
 

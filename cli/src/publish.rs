@@ -2,7 +2,7 @@
 
 use crate::input::{Format, Input, InputError};
 use crate::interrupt::Interrupt;
-use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress};
+use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, DESTINATION_FORM, OptionalAddress};
 use crate::outcome::{Condition, Outcome, chain};
 use crate::pace::{Pace, Schedule, wait_until};
 use crate::progress::{Progress, count, thousands};
@@ -43,18 +43,18 @@ pub struct Options {
     /// The session, 1 to 10 characters. Unless given, the start time in µs, in base 36
     #[arg(long, value_name = "NAME", value_parser = options::session)]
     session: Option<SessionId>,
-    /// Where line A goes
-    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]", default_value = DEFAULT_LINE_A)]
+    /// Where line A goes: to a multicast group, or to unicast addresses separated by commas
+    #[arg(long, value_name = DESTINATION_FORM, default_value = DEFAULT_LINE_A)]
     line_a: LineDestination,
     /// Where line B goes, the second copy of every packet, best on a network of its own
-    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]")]
+    #[arg(long, value_name = DESTINATION_FORM)]
     line_b: Option<LineDestination>,
     /// The interface, by name or address, of lines that name none
     #[arg(long, value_name = "INTERFACE", default_value = "127.0.0.1")]
     interface: String,
-    /// How many routers a packet may pass
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    ttl: u8,
+    /// How many networks a packet may cross; unless given, 1 to a group, the system's default to unicast addresses
+    #[arg(long, value_name = "N")]
+    ttl: Option<u8>,
     /// Where requests are answered, or none
     #[arg(long, value_name = "ADDRESS:PORT|none", default_value = DEFAULT_REQUESTS, value_parser = options::optional_address)]
     requests: OptionalAddress,
@@ -168,12 +168,15 @@ fn open(options: &Options) -> Result<Publisher, Outcome> {
     let builder = Publisher::builder(session)
         .line(Line::A, options.line_a.clone())
         .interface(&options.interface)
-        .ttl(options.ttl)
         .retain_bytes(options.retain)
         .max_datagram(options.max_datagram)
         .linger(options.linger);
     let builder = match &options.line_b {
         Some(destination) => builder.line(Line::B, destination.clone()),
+        None => builder,
+    };
+    let builder = match options.ttl {
+        Some(ttl) => builder.ttl(ttl),
         None => builder,
     };
     let builder = match options.requests.address() {

@@ -45,7 +45,7 @@ mod path;
 mod subscriber;
 
 pub use builder::SubscriberBuilder;
-pub use error::OpenError;
+pub use error::{LineSourceError, OpenError};
 pub use histograms::Histograms;
 pub use line::LineSource;
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};

@@ -1,4 +1,4 @@
-//! Network interfaces, found by name or by IPv4 address and checked to carry multicast.
+//! Network interfaces, found by name or by IPv4 address.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use crate::enumeration::{self, Entry};
 
-/// An interface that is up and carries multicast, with the one IPv4 address that is used on it.
+/// An interface that is up, with the one IPv4 address that is used on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// The device's name, such as `eth0`.
@@ -16,6 +16,8 @@ pub struct Interface {
     pub index: u32,
     /// The address that datagrams leave with.
     pub address: Ipv4Addr,
+    /// How many leading bits of the address name the network it is on, 0..=32; 32 on a point-to-point link.
+    pub prefix_length: u8,
     /// The largest IP packet in bytes; a UDP payload is 28 bytes smaller.
     pub mtu: u32,
     /// Whether this is the loopback device, so that nothing leaves the host.
@@ -112,8 +114,8 @@ impl Interface {
     ///
     /// # Errors
     ///
-    /// Returns an [`InterfaceError`] when no interface or more than one is meant, when the interface is down, has no
-    /// IPv4 address, or, loopback excepted, is without multicast.
+    /// Returns an [`InterfaceError`] when no interface or more than one is meant, or when the interface is down or has no
+    /// IPv4 address.
     pub fn resolve(text: &str) -> Result<Self, InterfaceError> {
         let (entry, address) = select(&enumeration::entries()?, text)?;
         let name = entry.device().to_owned();
@@ -123,11 +125,25 @@ impl Interface {
             name,
             index,
             address,
+            prefix_length: entry.prefix_length,
             mtu,
             is_loopback: entry.has(libc::IFF_LOOPBACK),
             is_multicast: entry.has(libc::IFF_MULTICAST),
             is_up: entry.has(libc::IFF_UP),
         })
+    }
+
+    /// Checks that it carries multicast, as loopback always does.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`InterfaceError::NoMulticast`] if it does not.
+    pub fn require_multicast(&self) -> Result<(), InterfaceError> {
+        if self.is_multicast || self.is_loopback {
+            Ok(())
+        } else {
+            Err(InterfaceError::NoMulticast { name: self.name.clone() })
+        }
     }
 }
 
@@ -159,19 +175,18 @@ fn select(entries: &[Entry], text: &str) -> Result<(Entry, Ipv4Addr), InterfaceE
             Err(InterfaceError::Ambiguous { text: text.to_owned(), choices })
         }
         _ if !first.has(libc::IFF_UP) => Err(InterfaceError::Down { name }),
-        (Some((entry, _)), None) if !entry.has(libc::IFF_MULTICAST) && !entry.has(libc::IFF_LOOPBACK) => {
-            Err(InterfaceError::NoMulticast { name })
-        }
         (Some((entry, address)), None) => Ok((entry.clone(), address)),
         (None, _) => Err(InterfaceError::NoAddress { name }),
     }
 }
 
-/// The entries that hold the address; of a 127.0.0.0/8 address that is on no list, the loopback device.
+/// The entries that hold the address; of a 127.0.0.0/8 address that is on no list, the loopback device's entry whose
+/// network it is in.
 fn by_address(entries: &[Entry], asked: Ipv4Addr) -> Vec<(&Entry, Option<Ipv4Addr>)> {
     let exact: Vec<_> = entries.iter().filter(|entry| entry.address == Some(asked)).collect();
     let found = if exact.is_empty() && asked.is_loopback() {
-        entries.iter().filter(|entry| entry.has(libc::IFF_LOOPBACK)).take(1).collect()
+        let loopback = entries.iter().filter(|entry| entry.has(libc::IFF_LOOPBACK));
+        loopback.max_by_key(|entry| entry.network_has(asked)).into_iter().collect()
     } else {
         exact
     };
@@ -197,7 +212,8 @@ mod tests {
     const ETHERNET: i32 = libc::IFF_UP | libc::IFF_MULTICAST;
 
     fn entry(label: &str, address: Option<[u8; 4]>, flags: i32) -> Entry {
-        Entry { label: label.to_owned(), address: address.map(Ipv4Addr::from), flags }
+        let prefix_length = address.map_or(0, |address| if address[0] == 127 { 8 } else { 24 });
+        Entry { label: label.to_owned(), address: address.map(Ipv4Addr::from), prefix_length, flags }
     }
 
     fn machine() -> Vec<Entry> {
@@ -240,6 +256,22 @@ mod tests {
     }
 
     #[test]
+    fn address_that_no_list_holds_is_in_the_network_of_loopback() {
+        let mut entries = machine();
+        let service = entry("lo:1", Some([10, 9, 9, 9]), LOOPBACK);
+        entries.insert(0, service.clone());
+        entries.push(service);
+        let (entry, _) = select(&entries, "127.9.8.7").unwrap();
+        assert_eq!((entry.label.as_str(), entry.prefix_length), ("lo", 8));
+    }
+
+    #[test]
+    fn loopback_that_is_down_is_refused_with_the_mend() {
+        let refusal = select(&[entry("lo", None, libc::IFF_LOOPBACK)], "127.0.0.1").unwrap_err().to_string();
+        assert!(refusal.ends_with("`ip link set dev lo up`"), "{refusal}");
+    }
+
+    #[test]
     fn name_with_several_addresses_is_refused_with_its_choices() {
         assert_eq!(
             refusal("eth1"),
@@ -259,16 +291,26 @@ mod tests {
     #[test]
     fn unusable_interface_is_refused_with_the_mend() {
         assert!(refusal("off0").ends_with("`ip link set dev off0 up`"));
-        assert!(refusal("10.3.0.5").ends_with("`ip link set dev tun0 multicast on`"));
         assert!(refusal("bare0").ends_with("`ip address add ADDRESS/PREFIX dev bare0`"));
+    }
+
+    #[test]
+    fn only_an_interface_that_carries_multicast_serves_a_group() {
+        let loopback = Interface::resolve("127.0.0.1").unwrap();
+        loopback.require_multicast().unwrap();
+        let tunnel = Interface { name: "tun0".to_owned(), is_loopback: false, is_multicast: false, ..loopback };
+        let refusal = tunnel.require_multicast().unwrap_err().to_string();
+        assert!(refusal.ends_with("`ip link set dev tun0 multicast on`"), "{refusal}");
+        Interface { is_multicast: true, ..tunnel }.require_multicast().unwrap();
     }
 
     #[test]
     fn loopback_of_this_machine_resolves_by_address() {
         let interface = Interface::resolve("127.0.0.1").unwrap();
-        assert_eq!(interface.address, Ipv4Addr::LOCALHOST);
+        assert_eq!((interface.address, interface.prefix_length), (Ipv4Addr::LOCALHOST, 8));
         assert!(interface.is_loopback && interface.is_up && interface.index > 0 && interface.mtu >= 1_500);
         let other = Interface::resolve("127.0.0.77").unwrap();
-        assert_eq!((other.index, other.address), (interface.index, Ipv4Addr::new(127, 0, 0, 77)));
+        assert_eq!((other.index, other.prefix_length), (interface.index, 8));
+        assert_eq!(other.address, Ipv4Addr::new(127, 0, 0, 77));
     }
 }

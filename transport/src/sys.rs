@@ -3,10 +3,10 @@
 use std::io;
 use std::mem::size_of_val;
 use std::net::Ipv4Addr;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use libc::{c_int, c_void, pollfd, socklen_t, timespec};
+use libc::{c_int, c_void, pollfd, sched_param, sockaddr_in, sockaddr_storage, socklen_t, timespec};
 use seqcast_recovery::Nanos;
 
 /// `SO_MEMINFO` of the generic socket numbering (include/uapi/asm-generic/socket.h), which `libc` does not name.
@@ -29,7 +29,7 @@ pub(crate) fn monotonic_now() -> Nanos {
 }
 
 fn set_bytes<T>(fd: RawFd, level: c_int, option: c_int, value: &T) -> io::Result<()> {
-    #[expect(clippy::cast_possible_truncation, reason = "the values are of 4 and 12 bytes")]
+    #[expect(clippy::cast_possible_truncation, reason = "no value has more than 264 bytes")]
     let length = size_of_val(value) as socklen_t;
     // SAFETY: the pointer and the length are those of `value`, which outlives the call; the kernel only reads it.
     check(unsafe { libc::setsockopt(fd, level, option, ptr::from_ref(value).cast::<c_void>(), length) })
@@ -64,6 +64,27 @@ pub(crate) fn set_multicast_interface(fd: RawFd, index: u32, address: Ipv4Addr) 
     set_bytes(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
 }
 
+/// Joins `group` for the datagrams of `source` only, on the interface of this index (RFC 3678, section 5.1).
+pub(crate) fn join_source(fd: RawFd, index: u32, group: Ipv4Addr, source: Ipv4Addr) -> io::Result<()> {
+    let request =
+        libc::group_source_req { gsr_interface: index, gsr_group: storage(group), gsr_source: storage(source) };
+    set_bytes(fd, libc::IPPROTO_IP, libc::MCAST_JOIN_SOURCE_GROUP, &request)
+}
+
+fn storage(address: Ipv4Addr) -> sockaddr_storage {
+    // SAFETY: all zeros is a valid sockaddr_storage.
+    let mut storage: sockaddr_storage = unsafe { std::mem::zeroed() };
+    let address = sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from(address).to_be() },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: a sockaddr_storage has the room and the alignment of any address.
+    unsafe { (&raw mut storage).cast::<sockaddr_in>().write(address) };
+    storage
+}
+
 /// Reads `SK_MEMINFO_DROPS`; `None` from a kernel that has no such word.
 pub(crate) fn drop_count(fd: RawFd) -> io::Result<Option<u32>> {
     let mut words = [0u32; MEMINFO_WORDS];
@@ -82,4 +103,34 @@ pub(crate) fn poll(set: &mut [pollfd], timeout: Option<Nanos>) -> io::Result<usi
     // a null signal mask leaves the mask alone.
     let ready = unsafe { libc::ppoll(set.as_mut_ptr(), set.len() as libc::nfds_t, timeout, ptr::null()) };
     usize::try_from(ready).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes an eventfd that is at 0, does not block, and is closed on exec.
+pub(crate) fn event() -> io::Result<OwnedFd> {
+    // SAFETY: eventfd takes no pointer.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+    check(fd)?;
+    // SAFETY: the kernel has just made `fd`, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The number that stands for the calling thread in sched_setscheduler(2) and its kin.
+const THIS_THREAD: libc::pid_t = 0;
+
+/// Sets the policy and the priority of the calling thread.
+pub(crate) fn set_scheduling(policy: c_int, priority: c_int) -> io::Result<()> {
+    let parameters = sched_param { sched_priority: priority };
+    // SAFETY: `parameters` outlives the call; the kernel only reads it.
+    check(unsafe { libc::sched_setscheduler(THIS_THREAD, policy, &raw const parameters) })
+}
+
+/// Reads the policy and the priority of the calling thread.
+pub(crate) fn scheduling() -> io::Result<(c_int, c_int)> {
+    let mut parameters = sched_param { sched_priority: 0 };
+    // SAFETY: sched_getscheduler takes no pointer.
+    let policy = unsafe { libc::sched_getscheduler(THIS_THREAD) };
+    check(policy)?;
+    // SAFETY: `parameters` is live and writable for the length of the call.
+    check(unsafe { libc::sched_getparam(THIS_THREAD, &raw mut parameters) })?;
+    Ok((policy, parameters.sched_priority))
 }

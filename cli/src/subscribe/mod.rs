@@ -5,7 +5,7 @@ mod listener;
 mod summary;
 
 use crate::interrupt::Interrupt;
-use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress};
+use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress, SOURCE_FORM};
 use crate::outcome::{Condition, Outcome, chain};
 use crate::output::{Output, OutputError, OutputFormat};
 use listener::Listener;
@@ -34,11 +34,12 @@ pub struct Options {
     /// The session; any follows the first one heard, and the next one after its end
     #[arg(long, value_name = "NAME|any", default_value = "any")]
     session: SessionChoice,
-    /// Where line A comes from
-    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]", default_value = DEFAULT_LINE_A)]
+    /// Where line A comes from: a multicast group to join, or a unicast address to listen at; and from whom, if only one
+    /// may send
+    #[arg(long, value_name = SOURCE_FORM, default_value = DEFAULT_LINE_A)]
     line_a: LineSource,
     /// Where line B comes from, the second copy of every packet; of each message the first copy is delivered
-    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]")]
+    #[arg(long, value_name = SOURCE_FORM)]
     line_b: Option<LineSource>,
     /// The interface, by name or address, of lines that name none; requests leave from its address
     #[arg(long, value_name = "INTERFACE", default_value = "127.0.0.1")]
