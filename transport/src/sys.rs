@@ -1,7 +1,7 @@
 //! System calls that neither the standard library nor `socket2` offers, each behind a safe function.
 
 use std::io;
-use std::mem::size_of_val;
+use std::mem::{self, size_of_val};
 use std::net::Ipv4Addr;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -133,4 +133,42 @@ pub(crate) fn scheduling() -> io::Result<(c_int, c_int)> {
     // SAFETY: `parameters` is live and writable for the length of the call.
     check(unsafe { libc::sched_getparam(THIS_THREAD, &raw mut parameters) })?;
     Ok((policy, parameters.sched_priority))
+}
+
+/// The lock of the whole file of an open file description (`F_OFD_SETLK`).
+fn whole_file_lock() -> libc::flock {
+    // SAFETY: a flock is plain numbers, for which zeros are valid: from the beginning, to the end, however long it gets.
+    let mut lock: libc::flock = unsafe { mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock
+}
+
+/// Takes the write lock of a file's open file description; `false` when another one has it.
+pub(crate) fn lock(fd: RawFd) -> io::Result<bool> {
+    let lock = whole_file_lock();
+    // SAFETY: `lock` outlives the call; the kernel only reads it.
+    match check(unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &raw const lock) }) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether another open file description has a lock that stands in the way of a write lock.
+pub(crate) fn is_locked(fd: RawFd) -> io::Result<bool> {
+    let mut lock = whole_file_lock();
+    // SAFETY: `lock` is live and writable for the length of the call.
+    check(unsafe { libc::fcntl(fd, libc::F_OFD_GETLK, &raw mut lock) })?;
+    Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+/// Gives a file room for so many bytes, and that length.
+pub(crate) fn allocate(fd: RawFd, bytes: usize) -> io::Result<()> {
+    let bytes = libc::off_t::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    // SAFETY: posix_fallocate takes no pointer.
+    match unsafe { libc::posix_fallocate(fd, 0, bytes) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
 }
