@@ -52,6 +52,7 @@ mod gaps;
 mod heartbeat;
 mod impairment;
 mod liveness;
+mod network;
 mod packing;
 mod publication;
 mod random;
@@ -72,6 +73,7 @@ pub use event::{
 pub use gaps::GapSet;
 pub use heartbeat::{Heartbeat, HeartbeatConfig};
 pub use impairment::{Impairment, ImpairmentConfig, ImpairmentCounters, ImpairmentError, Verdict};
+pub use network::{Network, NetworkError};
 pub use publication::{Claim, ClaimError, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Publication};
 pub use random::Random;
 pub use requester::RequestConfig;
