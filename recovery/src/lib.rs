@@ -46,6 +46,7 @@ extern crate std;
 
 mod config;
 mod counters;
+mod doze;
 mod duration;
 mod event;
 mod gaps;
@@ -66,6 +67,7 @@ mod window;
 
 pub use config::{GapPolicy, SessionChoice, Start, SubscriptionConfig};
 pub use counters::{Counters, LineCounters};
+pub use doze::Doze;
 pub use duration::{DurationError, parse_duration};
 pub use event::{
     EndOfSession, Event, Gap, GapOrigin, Line, Loss, LossCause, Message, NewSession, PreviousSession, Recovered, Status,
