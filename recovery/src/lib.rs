@@ -35,8 +35,8 @@
 //! ## The driving contract of a publication
 //!
 //! **Claim and commit messages, then [`Publication::flush`], which retains them and hands out packets for every line. A
-//! [`Responder`] answers requests from a reader of the ring, and a [`Heartbeat`] says when to break the silence; both run
-//! wherever the caller likes.**
+//! [`Responder`] takes requests and hands out answers, in turn, from a reader of the ring, and a [`Heartbeat`] says when to
+//! break the silence; both run wherever the caller likes.**
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -79,7 +79,7 @@ pub use network::{Network, NetworkError};
 pub use publication::{Claim, ClaimError, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Publication};
 pub use random::Random;
 pub use requester::RequestConfig;
-pub use responder::{Refusal, Responder, ResponderCounters};
+pub use responder::{Budget, ClientReport, Refusal, Responder, ResponderConfig, ResponderCounters};
 pub use ring::{MAX_BLOCKS_BYTES, RetainError, RingError, RingRead, RingReadError, RingReader, RingSize, RingWriter};
 pub use subscription::{OutgoingRequest, Source, Subscription};
 pub use time::Nanos;
