@@ -2,7 +2,8 @@
 
 use crate::line::{LineDestination, LineSender, LineSettings};
 use crate::publisher::{Publisher, Service};
-use crate::retransmitter::{Retransmitter, RetransmitterCounters, RetransmitterThread};
+use crate::retransmitter::{Retransmitter, RetransmitterCounters};
+use crate::thread::RetransmitterThread;
 use crate::{OpenError, RingMemory};
 use seqcast_protocol::{HEADER_BYTES, SessionId};
 use seqcast_recovery::{

@@ -29,6 +29,7 @@ mod line;
 mod memory;
 mod publisher;
 mod retransmitter;
+mod thread;
 mod typed_claim;
 
 pub use builder::PublisherBuilder;

@@ -2,7 +2,8 @@
 
 use crate::builder::PublisherBuilder;
 use crate::line::{LineSender, Sent};
-use crate::retransmitter::{Retransmitter, RetransmitterCounters, RetransmitterThread};
+use crate::retransmitter::{Retransmitter, RetransmitterCounters};
+use crate::thread::RetransmitterThread;
 use crate::{PublishError, RingMemory, TypedClaim};
 use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 use seqcast_recovery::{Line, Nanos, Publication};
