@@ -1,7 +1,7 @@
 //! One line of a publisher: where its packets go.
 
 use crate::OpenError;
-use seqcast_recovery::Line;
+use seqcast_recovery::{Line, Network};
 use seqcast_transport::{BufferGrant, Interface, MulticastAddress, MulticastAddressError, MulticastSender};
 use std::{fmt, io, str::FromStr};
 
@@ -54,6 +54,8 @@ pub(crate) enum Sent {
 pub(crate) struct LineSender {
     pub(crate) line: Line,
     pub(crate) is_loopback: bool,
+    /// That of its interface.
+    pub(crate) network: Network,
     sender: MulticastSender,
 }
 
@@ -65,7 +67,8 @@ impl LineSender {
         check_mtu(line, &interface, settings.max_datagram)?;
         let sender = MulticastSender::open(address, &interface, settings.ttl, settings.send_buffer_bytes)
             .map_err(|error| OpenError::Line(line, error))?;
-        Ok(Self { line, sender, is_loopback: interface.is_loopback })
+        let network = Network::new(interface.address, interface.prefix_length).expect("a prefix is at most 32 bits");
+        Ok(Self { line, sender, is_loopback: interface.is_loopback, network })
     }
 
     /// Says when its send buffer is smaller than it should be.
