@@ -43,15 +43,15 @@ pub struct Options {
     /// The session, 1 to 10 characters. Unless given, the start time in µs, in base 36
     #[arg(long, value_name = "NAME", value_parser = options::session)]
     session: Option<SessionId>,
-    /// Where line A goes
-    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]", default_value = DEFAULT_LINE_A)]
+    /// Where line A goes: to a multicast group, or to unicast addresses separated by commas
+    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]|ADDRESS:PORT,...[@INTERFACE]", default_value = DEFAULT_LINE_A)]
     line_a: LineDestination,
     /// The interface, by name or address, of lines that name none
     #[arg(long, value_name = "INTERFACE", default_value = "127.0.0.1")]
     interface: String,
-    /// How many routers a packet may pass
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    ttl: u8,
+    /// How many networks a packet may cross; unless given, 1 to a group, the system's default to unicast addresses
+    #[arg(long, value_name = "N")]
+    ttl: Option<u8>,
     /// Where requests are answered, or none
     #[arg(long, value_name = "ADDRESS:PORT|none", default_value = DEFAULT_REQUESTS, value_parser = options::optional_address)]
     requests: OptionalAddress,
@@ -164,10 +164,13 @@ fn open(options: &Options) -> Result<Publisher, Outcome> {
     let builder = Publisher::builder(session)
         .line(Line::A, options.line_a.clone())
         .interface(&options.interface)
-        .ttl(options.ttl)
         .retain_bytes(options.retain)
         .max_datagram(options.max_datagram)
         .linger(options.linger);
+    let builder = match options.ttl {
+        Some(ttl) => builder.ttl(ttl),
+        None => builder,
+    };
     let builder = match options.requests.address() {
         Some(address) => builder.requests(address),
         None => builder,

@@ -39,7 +39,7 @@ impl PublisherBuilder {
             lines: [None, None],
             line_settings: LineSettings {
                 interface: "127.0.0.1".to_owned(),
-                ttl: 1,
+                ttl: None,
                 max_datagram: 1_472,
                 send_buffer_bytes: Some(1 << 20),
             },
@@ -68,10 +68,11 @@ impl PublisherBuilder {
         self
     }
 
-    /// How many routers a packet may pass, `0..=255`: 0 stays on the host, 1, the default, in the network.
+    /// How many networks a packet may cross, `0..=255`: 0, for a group only, stays on the host, 1 in the network. Unless set,
+    /// 1 for a group, and the system's default for unicast destinations.
     #[must_use]
     pub fn ttl(mut self, ttl: u8) -> Self {
-        self.line_settings.ttl = ttl;
+        self.line_settings.ttl = Some(ttl);
         self
     }
 

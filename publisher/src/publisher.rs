@@ -26,9 +26,9 @@ pub type Claim<'a> = seqcast_recovery::Claim<'a, RingMemory>;
 pub struct Flushed {
     /// The numbers that are part of the session since; they are retained.
     pub range: SequenceRange,
-    /// Packets that the kernel took, on all lines together.
+    /// Packets that the kernel took, on all lines together; a unicast line counts a copy for each destination.
     pub sent: u64,
-    /// Packets that the kernel refused, on all lines together; subscribers will ask for them.
+    /// Packets that the kernel refused, counted likewise; subscribers will ask for them.
     pub refused: u64,
 }
 
@@ -37,11 +37,11 @@ pub struct Flushed {
 pub struct PublisherCounters {
     /// Messages flushed.
     pub messages: u64,
-    /// Packets that the kernel took, by line.
+    /// Packets that the kernel took, by line; a unicast line counts a copy for each destination.
     pub packets: [u64; 2],
     /// Their bytes, headers included, by line.
     pub bytes: [u64; 2],
-    /// Packets that the kernel refused, by line.
+    /// Packets that the kernel refused, by line, counted likewise.
     pub refused: [u64; 2],
     /// What the retransmitter has done; not counted here when it runs elsewhere ([`PublisherBuilder::open_split`]).
     pub retransmitter: RetransmitterCounters,
@@ -284,7 +284,7 @@ struct Outcome {
 fn send(lines: &[LineSender], counters: &mut PublisherCounters, outcome: &mut Outcome, packet: &[u8]) {
     for sender in lines {
         let line = sender.line;
-        match sender.send(packet) {
+        sender.send(packet, |sent| match sent {
             Sent::Yes => {
                 outcome.sent += 1;
                 counters.packets[line.index()] += 1;
@@ -295,6 +295,6 @@ fn send(lines: &[LineSender], counters: &mut PublisherCounters, outcome: &mut Ou
                 counters.refused[line.index()] += 1;
             }
             Sent::TooLong => outcome.too_long = Some((line, packet.len())),
-        }
+        });
     }
 }

@@ -42,9 +42,9 @@ const REQUEST_BUFFER_BYTES: usize = HEADER_BYTES + 1;
 pub struct RetransmitterCounters {
     /// Requests and answers.
     pub responder: ResponderCounters,
-    /// Heartbeats sent, on all lines together.
+    /// Heartbeats sent, on all lines together; a unicast line counts a copy for each destination.
     pub heartbeats: u64,
-    /// End-of-session packets sent, on all lines together.
+    /// End-of-session packets sent, counted likewise.
     pub ends_of_session: u64,
     /// Answers, heartbeats and ends of session that the kernel refused.
     pub refused_sends: u64,
@@ -154,13 +154,17 @@ impl Retransmitter {
         let ended = ring.is_ended();
         let Some(header) = self.heartbeat.poll(now, ring.sent(), ended) else { return 0 };
         let packet = header.to_bytes();
+        let mut copies = 0;
         for line in &self.lines {
-            match line.send(&packet) {
-                Sent::Yes if ended => self.counters.ends_of_session += 1,
-                Sent::Yes => self.counters.heartbeats += 1,
-                Sent::Refused | Sent::TooLong => self.counters.refused_sends += 1,
-            }
+            line.send(&packet, |sent| {
+                copies += 1;
+                match sent {
+                    Sent::Yes if ended => self.counters.ends_of_session += 1,
+                    Sent::Yes => self.counters.heartbeats += 1,
+                    Sent::Refused | Sent::TooLong => self.counters.refused_sends += 1,
+                }
+            });
         }
-        self.lines.len()
+        copies
     }
 }

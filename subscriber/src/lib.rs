@@ -44,7 +44,7 @@ mod path;
 mod subscriber;
 
 pub use builder::SubscriberBuilder;
-pub use error::OpenError;
+pub use error::{LineSourceError, OpenError};
 pub use line::LineSource;
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{

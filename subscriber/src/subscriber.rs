@@ -1,13 +1,13 @@
 //! A subscriber: polls its lines, delivers in order, asks for what is missing.
 
 use crate::builder::SubscriberBuilder;
-use crate::line::DropCount;
-use crate::path::Path;
+use crate::line::{DropCount, LineSocket};
+use crate::path::{Arrival, Path};
 use seqcast_protocol::{SequenceNumber, SessionId};
 use seqcast_recovery::{
     Counters, Event, Impairment, ImpairmentCounters, Line, Nanos, SessionChoice, Source, Subscription,
 };
-use seqcast_transport::{Clock, ConnectedSocket, MulticastReceiver};
+use seqcast_transport::{Clock, ConnectedSocket};
 use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::os::fd::RawFd;
@@ -25,6 +25,8 @@ pub struct SubscriberCounters {
     /// Datagrams that the kernel dropped because a line's receive buffer was full, as far as was seen when gaps were
     /// found.
     pub kernel_drops: u64,
+    /// Datagrams from another source than the one that was set for their line ([`LineSource`](crate::LineSource)).
+    pub other_sources: u64,
     /// Times that a request address was found to have nobody listening.
     pub requests_refused: u64,
     /// Other errors of sending and receiving; the sockets go on.
@@ -37,7 +39,7 @@ pub struct SubscriberCounters {
 #[derive(Debug)]
 pub(crate) struct LinePath {
     pub(crate) line: Line,
-    pub(crate) path: Path<MulticastReceiver>,
+    pub(crate) path: Path<LineSocket>,
     pub(crate) drops: DropCount,
 }
 
@@ -174,6 +176,7 @@ impl Subscriber {
         SubscriberCounters {
             subscription: *self.subscription.counters(),
             kernel_drops: self.kernel_drops,
+            other_sources: self.lines.iter().map(|line| line.path.socket.other_sources).sum(),
             requests_refused: self.requests_refused,
             socket_errors: self.socket_errors,
             impairment,
@@ -232,9 +235,9 @@ impl Subscriber {
         for _ in 0..DATAGRAMS_PER_CYCLE {
             let mut is_empty = true;
             for (index, LinePath { line, path, .. }) in self.lines.iter_mut().enumerate() {
-                let length = match path.next(now) {
-                    Ok(Some(length)) => length,
-                    Ok(None) => continue,
+                let arrival = match path.next(now) {
+                    Ok(Arrival::Nothing) => continue,
+                    Ok(arrival) => arrival,
                     Err(_) => {
                         self.socket_errors += 1;
                         continue;
@@ -242,6 +245,7 @@ impl Subscriber {
                 };
                 is_empty = false;
                 *datagrams += 1;
+                let Arrival::Datagram(length) = arrival else { continue };
                 let flow = self.subscription.handle_datagram(now, Source::Line(*line), path.datagram(length), sink);
                 if flow.is_break() {
                     self.held = Some(Held::Line { index, length });
@@ -267,15 +271,16 @@ impl Subscriber {
                 if !self.subscription.awaits_answer() && path.due().is_none_or(|due| due > now) {
                     break;
                 }
-                let length = match path.next(now) {
-                    Ok(Some(length)) => length,
-                    Ok(None) => break,
+                let arrival = match path.next(now) {
+                    Ok(Arrival::Nothing) => break,
+                    Ok(arrival) => arrival,
                     Err(error) => {
                         count_error(&error, &mut self.requests_refused, &mut self.socket_errors);
                         continue;
                     }
                 };
                 *datagrams += 1;
+                let Arrival::Datagram(length) = arrival else { continue };
                 let source = Source::RequestTarget(target);
                 let flow = self.subscription.handle_datagram(now, source, path.datagram(length), sink);
                 if flow.is_break() {

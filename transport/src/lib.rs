@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 
 mod address;
+mod address_error;
 mod buffer;
 mod clock;
 mod connected;
@@ -25,10 +26,12 @@ mod socket_error;
 #[expect(unsafe_code, reason = "system calls that no safe interface offers")]
 mod sys;
 mod unicast;
+mod unicast_sender;
 mod wait;
 mod waker;
 
-pub use address::{MulticastAddress, MulticastAddressError};
+pub use address::{LineAddress, MAX_UNICAST_ADDRESSES, MulticastAddress, UnicastAddresses};
+pub use address_error::AddressError;
 pub use buffer::BufferGrant;
 pub use clock::Clock;
 pub use connected::ConnectedSocket;
@@ -41,6 +44,7 @@ pub use receiver::MulticastReceiver;
 pub use sender::MulticastSender;
 pub use socket_error::SocketError;
 pub use unicast::UnicastSocket;
+pub use unicast_sender::UnicastSender;
 pub use wait::{WAIT_LIMIT, wait_readable};
 pub use waker::Waker;
 

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use libc::{c_int, c_void, pollfd, sched_param, socklen_t, timespec};
+use libc::{c_int, c_void, pollfd, sched_param, sockaddr_in, sockaddr_storage, socklen_t, timespec};
 use seqcast_recovery::Nanos;
 
 /// `SO_MEMINFO` of the generic socket numbering (include/uapi/asm-generic/socket.h), which `libc` does not name.
@@ -29,7 +29,7 @@ pub(crate) fn monotonic_now() -> Nanos {
 }
 
 fn set_bytes<T>(fd: RawFd, level: c_int, option: c_int, value: &T) -> io::Result<()> {
-    #[expect(clippy::cast_possible_truncation, reason = "the values are of 4 and 12 bytes")]
+    #[expect(clippy::cast_possible_truncation, reason = "no value has more than 264 bytes")]
     let length = size_of_val(value) as socklen_t;
     // SAFETY: the pointer and the length are those of `value`, which outlives the call; the kernel only reads it.
     check(unsafe { libc::setsockopt(fd, level, option, ptr::from_ref(value).cast::<c_void>(), length) })
@@ -62,6 +62,27 @@ pub(crate) fn set_multicast_interface(fd: RawFd, index: u32, address: Ipv4Addr) 
         imr_ifindex: index.cast_signed(),
     };
     set_bytes(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
+}
+
+/// Joins `group` for the datagrams of `source` only, on the interface of this index (RFC 3678, section 5.1).
+pub(crate) fn join_source(fd: RawFd, index: u32, group: Ipv4Addr, source: Ipv4Addr) -> io::Result<()> {
+    let request =
+        libc::group_source_req { gsr_interface: index, gsr_group: storage(group), gsr_source: storage(source) };
+    set_bytes(fd, libc::IPPROTO_IP, libc::MCAST_JOIN_SOURCE_GROUP, &request)
+}
+
+fn storage(address: Ipv4Addr) -> sockaddr_storage {
+    // SAFETY: all zeros is a valid sockaddr_storage.
+    let mut storage: sockaddr_storage = unsafe { std::mem::zeroed() };
+    let address = sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from(address).to_be() },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: a sockaddr_storage has the room and the alignment of any address.
+    unsafe { (&raw mut storage).cast::<sockaddr_in>().write(address) };
+    storage
 }
 
 /// Reads `SK_MEMINFO_DROPS`; `None` from a kernel that has no such word.

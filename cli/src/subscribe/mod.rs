@@ -33,8 +33,9 @@ pub struct Options {
     /// The session; any follows the first one heard, and the next one after its end
     #[arg(long, value_name = "NAME|any", default_value = "any")]
     session: SessionChoice,
-    /// Where line A comes from
-    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]", default_value = DEFAULT_LINE_A)]
+    /// Where line A comes from: a multicast group to join, or a unicast address to listen at; and from whom, if only one
+    /// may send
+    #[arg(long, value_name = "GROUP:PORT[@INTERFACE][,source=ADDRESS]|ADDRESS:PORT[,source=ADDRESS]", default_value = DEFAULT_LINE_A)]
     line_a: LineSource,
     /// The interface, by name or address, of lines that name none; requests leave from its address
     #[arg(long, value_name = "INTERFACE", default_value = "127.0.0.1")]
