@@ -114,7 +114,7 @@ impl PublisherBuilder {
     }
 
     /// Answers requests that come from this network; all networks that are set count. Unless one is set, those of the
-    /// lines' interfaces; `0.0.0.0/0` is everybody.
+    /// lines' interfaces and the lines' unicast destinations; `0.0.0.0/0` is everybody.
     #[must_use]
     pub fn allow_requests(mut self, network: Network) -> Self {
         self.responder.networks.push(network);
@@ -254,7 +254,7 @@ impl PublisherBuilder {
             tracing::warn!("requests are answered at {address}, which other hosts that hear the lines cannot reach");
         }
         if self.responder.networks.is_empty() {
-            self.responder.networks = lines.iter().map(|line| line.network).collect();
+            self.responder.networks = lines.iter().flat_map(|line| line.networks.iter().copied()).collect();
         }
         self.warn_if_secluded();
         let request_address = socket.as_ref().map(UnicastSocket::local_address);
