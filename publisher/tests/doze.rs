@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Between two heartbeats, so that a missed wake-up shows.
 const CEILING: Duration = Duration::from_secs(20);
 
-/// From the last message on: heartbeats leave up to 1.023 s behind it, the next one would at 2.047 s.
+/// The last heartbeats behind a message leave 1.024 s behind it, and 2.048 s.
 const IDLE: Duration = Duration::from_millis(1_200);
 
 /// No busy machine is as late, and no wake-up is missed within it.
