@@ -1,16 +1,19 @@
 //! The settings of a publisher.
 
+use crate::alarm::Alarm;
 use crate::line::{LineDestination, LineSender, LineSettings};
 use crate::publisher::{Publisher, Service};
-use crate::retransmitter::{Retransmitter, RetransmitterCounters, RetransmitterThread};
+use crate::retransmitter::{Retransmitter, RetransmitterCounters};
+use crate::thread::RetransmitterThread;
 use crate::{OpenError, RingMemory};
 use seqcast_protocol::{HEADER_BYTES, SessionId};
 use seqcast_recovery::{
-    Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Publication, Responder, RingSize,
-    RingWriter,
+    Budget, Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Network, Publication, Responder,
+    ResponderConfig, RingSize, RingWriter,
 };
-use seqcast_transport::{BufferGrant, Clock, UnicastSocket, pin_to_core};
+use seqcast_transport::{BufferGrant, Clock, UnicastSocket, pin_to_core, set_fifo_priority};
 use std::net::SocketAddrV4;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Sets a publisher up; every setting but the lines has a default.
@@ -21,11 +24,12 @@ pub struct PublisherBuilder {
     line_settings: LineSettings,
     requests: Option<SocketAddrV4>,
     requests_inline: bool,
-    answer_foreign: bool,
+    responder: ResponderConfig,
     retain_bytes: usize,
     heartbeat: HeartbeatConfig,
     request_buffer_bytes: Option<usize>,
     retransmitter_core: Option<usize>,
+    retransmitter_priority: Option<u8>,
 }
 
 impl PublisherBuilder {
@@ -41,11 +45,12 @@ impl PublisherBuilder {
             },
             requests: None,
             requests_inline: false,
-            answer_foreign: false,
+            responder: ResponderConfig::default(),
             retain_bytes: 64 << 20,
             heartbeat: HeartbeatConfig::default(),
             request_buffer_bytes: Some(1 << 20),
             retransmitter_core: None,
+            retransmitter_priority: None,
         }
     }
 
@@ -104,7 +109,46 @@ impl PublisherBuilder {
     /// for this one.
     #[must_use]
     pub fn answer_foreign(mut self, answer: bool) -> Self {
-        self.answer_foreign = answer;
+        self.responder.answers_foreign = answer;
+        self
+    }
+
+    /// Answers requests that come from this network; all networks that are set count. Unless one is set, those of the
+    /// lines' interfaces and the lines' unicast destinations; `0.0.0.0/0` is everybody.
+    #[must_use]
+    pub fn allow_requests(mut self, network: Network) -> Self {
+        self.responder.networks.push(network);
+        self
+    }
+
+    /// What answers may take in all. While it is used up, clients wait for it in turn, and what they ask for beyond their
+    /// queues is refused. No limit unless set: the turns alone make it fair.
+    #[must_use]
+    pub fn repair_budget(mut self, budget: Budget) -> Self {
+        self.responder.budget = Some(budget);
+        self
+    }
+
+    /// What answers may take for each client, of which there is one for each address and port that asks. While it is used
+    /// up, its requests get silence. No limit unless set.
+    #[must_use]
+    pub fn client_budget(mut self, budget: Budget) -> Self {
+        self.responder.client_budget = Some(budget);
+        self
+    }
+
+    /// How long a client that was answered is not answered again for the same first number. 200 µs unless set.
+    #[must_use]
+    pub fn answer_linger(mut self, linger: Duration) -> Self {
+        self.responder.linger = linger.into();
+        self
+    }
+
+    /// How many clients are remembered, `1..`, at about 2 kB each; beyond it the one that has been idle for longest is
+    /// forgotten. 1,024 unless set.
+    #[must_use]
+    pub fn client_limit(mut self, clients: usize) -> Self {
+        self.responder.client_limit = clients;
         self
     }
 
@@ -124,8 +168,7 @@ impl PublisherBuilder {
         self
     }
 
-    /// The longest distance between heartbeats; the first follows the last data by 1 to 2 ms, by up to 6 ms when nothing had
-    /// been sent for a second before. 100 ms unless set.
+    /// The longest distance between heartbeats; the first follows the last data by 1 to 1.6 ms. 100 ms unless set.
     #[must_use]
     pub fn heartbeat_ceiling(mut self, ceiling: Duration) -> Self {
         self.heartbeat.ceiling = ceiling.into();
@@ -147,21 +190,35 @@ impl PublisherBuilder {
         self
     }
 
+    /// Gives the retransmitter's thread a real-time priority, `1..=99` under SCHED_FIFO: it then runs ahead of everything
+    /// ordinary on its core, and answers when that is busy, too.
+    #[must_use]
+    pub fn retransmitter_priority(mut self, priority: u8) -> Self {
+        self.retransmitter_priority = Some(priority);
+        self
+    }
+
     /// Opens the publisher: reserves and touches all memory, opens all sockets, starts the retransmitter.
     ///
     /// # Errors
     ///
     /// Names the setting that cannot be had, and the mend.
-    pub fn open(self) -> Result<Publisher, OpenError> {
-        let (inline, core) = (self.requests_inline, self.retransmitter_core);
-        let (mut publisher, retransmitter) = self.open_split()?;
-        publisher.set_service(if inline {
-            Service::Inline(Box::new(retransmitter))
-        } else {
-            let prepare = move || core.map_or(Ok(()), pin_to_core);
-            let thread = RetransmitterThread::spawn(retransmitter, prepare).map_err(OpenError::Thread)?;
-            Service::Thread(thread.map_err(OpenError::Pin)?)
-        });
+    pub fn open(mut self) -> Result<Publisher, OpenError> {
+        if self.requests_inline {
+            let (mut publisher, retransmitter) = self.open_halves(None)?;
+            publisher.set_service(Service::Inline(Box::new(retransmitter)));
+            return Ok(publisher);
+        }
+        let (core, priority) = (self.retransmitter_core.take(), self.retransmitter_priority.take());
+        let client_limit = self.responder.client_limit;
+        let alarm = Arc::new(Alarm::new().map_err(OpenError::Thread)?);
+        let (mut publisher, retransmitter) = self.open_halves(Some(Arc::clone(&alarm)))?;
+        let prepare = move || {
+            core.map_or(Ok(()), pin_to_core).map_err(OpenError::Pin)?;
+            priority.map_or(Ok(()), set_fifo_priority).map_err(OpenError::Priority)
+        };
+        let thread = RetransmitterThread::spawn(retransmitter, alarm, client_limit, prepare);
+        publisher.set_service(Service::Thread(thread.map_err(OpenError::Thread)??));
         Ok(publisher)
     }
 
@@ -172,6 +229,15 @@ impl PublisherBuilder {
     ///
     /// As [`Self::open`].
     pub fn open_split(self) -> Result<(Publisher, Retransmitter), OpenError> {
+        let alarm = Alarm::new().map_err(OpenError::Thread)?;
+        self.open_halves(Some(Arc::new(alarm)))
+    }
+
+    /// Opens both halves; without an alarm they run on one thread.
+    fn open_halves(mut self, alarm: Option<Arc<Alarm>>) -> Result<(Publisher, Retransmitter), OpenError> {
+        if self.retransmitter_core.is_some() || self.retransmitter_priority.is_some() {
+            return Err(OpenError::NoThread);
+        }
         let max_datagram = self.line_settings.max_datagram;
         if !(MIN_DATAGRAM_BYTES..=MAX_DATAGRAM_BYTES).contains(&max_datagram) {
             return Err(OpenError::MaxDatagram(max_datagram));
@@ -187,20 +253,40 @@ impl PublisherBuilder {
         {
             tracing::warn!("requests are answered at {address}, which other hosts that hear the lines cannot reach");
         }
+        if self.responder.networks.is_empty() {
+            self.responder.networks = lines.iter().flat_map(|line| line.networks.iter().copied()).collect();
+        }
+        self.warn_if_secluded();
         let request_address = socket.as_ref().map(UnicastSocket::local_address);
         let size = RingSize::for_bytes(self.retain_bytes, max_datagram - HEADER_BYTES);
         let memory =
             RingMemory::reserve(size.words()).map_err(|_| OpenError::Memory { retain_bytes: self.retain_bytes })?;
         let ring = RingWriter::create(memory, size, self.session).map_err(OpenError::Ring)?;
         let retransmitter = Retransmitter {
-            responder: Responder::new(ring.reader(), max_datagram, self.answer_foreign),
+            responder: Responder::new(ring.reader(), max_datagram, self.responder.clone()),
             heartbeat: Heartbeat::new(self.heartbeat, self.session, Clock::now()),
             socket,
             // Sockets of its own: neither thread waits for the other's.
             lines: self.open_lines()?,
             counters: RetransmitterCounters::default(),
+            alarm: alarm.clone(),
+            has_waited: false,
         };
-        Ok((Publisher::new(Publication::new(ring, max_datagram), lines, request_address), retransmitter))
+        Ok((Publisher::new(Publication::new(ring, max_datagram), lines, request_address, alarm), retransmitter))
+    }
+
+    /// Says when requests are answered where hardly anybody is allowed to ask.
+    fn warn_if_secluded(&self) {
+        let networks = &self.responder.networks;
+        if let Some(address) = self.requests
+            && !networks.iter().any(|network| network.contains(*address.ip()))
+        {
+            let networks: Vec<_> = networks.iter().map(Network::to_string).collect();
+            tracing::warn!(
+                "requests are answered at {address}, and only from {}, which it is not in; to allow more: allow_requests",
+                networks.join(", ")
+            );
+        }
     }
 
     fn open_lines(&self) -> Result<Vec<LineSender>, OpenError> {

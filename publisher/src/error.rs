@@ -1,7 +1,7 @@
 //! What can go wrong when a publisher is opened, fed and flushed.
 
 use seqcast_recovery::{ClaimError, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, RingError};
-use seqcast_transport::{InterfaceError, PinError, SocketError};
+use seqcast_transport::{InterfaceError, PinError, PriorityError, SocketError};
 use std::net::SocketAddrV4;
 use std::{error, fmt, io};
 
@@ -41,7 +41,11 @@ pub enum OpenError {
     Ring(RingError),
     /// The retransmitter's thread cannot be pinned.
     Pin(PinError),
-    /// The retransmitter's thread cannot be started.
+    /// The retransmitter's thread cannot have its priority.
+    Priority(PriorityError),
+    /// The retransmitter's thread has a core or a priority, and there is none.
+    NoThread,
+    /// The retransmitter's thread, or what wakes it, cannot be had.
     Thread(io::Error),
 }
 
@@ -69,6 +73,11 @@ impl fmt::Display for OpenError {
             }
             Self::Ring(error) => write!(f, "retained ring: {error}"),
             Self::Pin(error) => write!(f, "the retransmitter's thread: {error}"),
+            Self::Priority(error) => write!(f, "the retransmitter's thread: {error}"),
+            Self::NoThread => f.write_str(
+                "a core or a priority is for the retransmitter's own thread (retransmitter_core, retransmitter_priority); \
+                 with requests_inline or open_split it has none",
+            ),
             Self::Thread(error) => write!(f, "the retransmitter's thread cannot be started: {error}"),
         }
     }
@@ -81,6 +90,7 @@ impl error::Error for OpenError {
             Self::Line(_, error) | Self::Requests(error) => error.source(),
             Self::Ring(error) => error.source(),
             Self::Pin(error) => error.source(),
+            Self::Priority(error) => error.source(),
             Self::Thread(error) => error.source(),
             _ => None,
         }

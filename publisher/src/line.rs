@@ -1,7 +1,7 @@
 //! One line of a publisher: where its packets go.
 
 use crate::OpenError;
-use seqcast_recovery::Line;
+use seqcast_recovery::{Line, Network};
 use seqcast_transport::{AddressError, BufferGrant, Interface, LineAddress, MulticastSender, UnicastSender};
 use std::{fmt, io, str::FromStr};
 
@@ -45,6 +45,8 @@ pub(crate) enum Sent {
 pub(crate) struct LineSender {
     pub(crate) line: Line,
     pub(crate) is_loopback: bool,
+    /// Where those are who hear it: on its interface's network, or at one of its unicast destinations.
+    pub(crate) networks: Vec<Network>,
     sender: Sender,
 }
 
@@ -71,7 +73,13 @@ impl LineSender {
             }
         };
         let sender = sender.map_err(|error| OpenError::Line(line, error))?;
-        Ok(Self { line, sender, is_loopback: interface.is_loopback })
+        let mut networks = vec![(interface.address, interface.prefix_length)];
+        if let Sender::Unicast(sender) = &sender {
+            networks.extend(sender.destinations().iter().map(|destination| (*destination.ip(), 32)));
+        }
+        let network = |(address, length)| Network::new(address, length).expect("a prefix is at most 32 bits");
+        let networks = networks.into_iter().map(network).collect();
+        Ok(Self { line, is_loopback: interface.is_loopback, networks, sender })
     }
 
     /// Says when its send buffer is smaller than it should be.
@@ -139,16 +147,19 @@ fn check_mtu(line: Line, interface: &Interface, max_datagram: usize) -> Result<(
 mod tests {
     use super::*;
 
-    fn copies(destination: &str, packet: &[u8]) -> Vec<Sent> {
+    fn open(destination: &str) -> LineSender {
         let settings = LineSettings {
             interface: "127.0.0.1".to_owned(),
             ttl: None,
             max_datagram: 1_472,
             send_buffer_bytes: Some(1 << 20),
         };
-        let line = LineSender::open(Line::A, &destination.parse().unwrap(), &settings).unwrap();
+        LineSender::open(Line::A, &destination.parse().unwrap(), &settings).unwrap()
+    }
+
+    fn copies(destination: &str, packet: &[u8]) -> Vec<Sent> {
         let mut copies = Vec::new();
-        line.send(packet, |sent| copies.push(sent));
+        open(destination).send(packet, |sent| copies.push(sent));
         copies
     }
 
@@ -156,6 +167,13 @@ mod tests {
     fn every_destination_gets_a_copy() {
         assert_eq!(copies("239.255.78.102:9", b"packet"), [Sent::Yes]);
         assert_eq!(copies("127.0.0.1:9,127.0.0.2:9,127.0.0.1:10", b"packet"), [Sent::Yes; 3]);
+    }
+
+    #[test]
+    fn a_line_is_heard_on_its_interfaces_network_and_at_its_destinations() {
+        let networks = |destination| open(destination).networks.iter().map(Network::to_string).collect::<Vec<_>>();
+        assert_eq!(networks("239.255.78.106:9"), ["127.0.0.0/8"]);
+        assert_eq!(networks("127.0.0.1:9,127.0.0.2:9"), ["127.0.0.0/8", "127.0.0.1/32", "127.0.0.2/32"]);
     }
 
     #[test]

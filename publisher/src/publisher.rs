@@ -1,13 +1,16 @@
 //! A publisher: claims, commits, flushes.
 
+use crate::alarm::Alarm;
 use crate::builder::PublisherBuilder;
 use crate::line::{LineSender, Sent};
-use crate::retransmitter::{Retransmitter, RetransmitterCounters, RetransmitterThread};
+use crate::retransmitter::{Retransmitter, RetransmitterCounters};
+use crate::thread::RetransmitterThread;
 use crate::{PublishError, RingMemory, TypedClaim};
 use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
-use seqcast_recovery::{Line, Nanos, Publication};
+use seqcast_recovery::{ClientReport, Line, Nanos, Publication};
 use seqcast_transport::wait_readable;
 use std::net::SocketAddrV4;
+use std::sync::Arc;
 use std::time::Duration;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -61,6 +64,8 @@ pub struct Publisher {
     publication: Publication<RingMemory>,
     lines: Vec<LineSender>,
     request_address: Option<SocketAddrV4>,
+    /// `None` when the retransmitter runs on this thread.
+    alarm: Option<Arc<Alarm>>,
     service: Service,
     counters: PublisherCounters,
 }
@@ -76,9 +81,10 @@ impl Publisher {
         publication: Publication<RingMemory>,
         lines: Vec<LineSender>,
         request_address: Option<SocketAddrV4>,
+        alarm: Option<Arc<Alarm>>,
     ) -> Self {
         let (service, counters) = (Service::Elsewhere, PublisherCounters::default());
-        Self { publication, lines, request_address, service, counters }
+        Self { publication, lines, request_address, alarm, service, counters }
     }
 
     pub(crate) fn set_service(&mut self, service: Service) {
@@ -175,14 +181,18 @@ impl Publisher {
         let mut outcome = Outcome::default();
         let range = self.publication.flush(|packet| send(lines, counters, &mut outcome, packet));
         self.counters.messages += range.count();
+        if let Some(alarm) = self.alarm.as_ref().filter(|_| !range.is_empty()) {
+            alarm.sound();
+        }
         match outcome.too_long {
             Some((line, bytes)) => Err(PublishError::TooLongForPath { line, bytes }),
             None => Ok(Flushed { range, sent: outcome.sent, refused: outcome.refused }),
         }
     }
 
-    /// Answers requests and sends heartbeats, when the publisher was opened with `requests_inline`: to be called at least
-    /// every 500 µs. Returns how many datagrams it took and sent; 0 when a thread does this work.
+    /// Takes up to 8 requests, gives up to 4 answers, and sends a heartbeat if one is due, when the publisher was opened with
+    /// `requests_inline`: about 20 µs. To be called at least every 500 µs, and at once again while it does anything. Returns
+    /// how many datagrams it took and sent; 0 when a thread does this work.
     pub fn do_work(&mut self) -> usize {
         match &mut self.service {
             Service::Inline(retransmitter) => retransmitter.do_work(),
@@ -194,6 +204,18 @@ impl Publisher {
     #[must_use]
     pub fn counters(&self) -> PublisherCounters {
         PublisherCounters { retransmitter: self.service.counters(), ..self.counters }
+    }
+
+    /// What is known of each client that asks for messages, by address: as of 10 ms ago or less, unless requests are waiting,
+    /// when a thread answers them. None when the retransmitter runs elsewhere, which has its own
+    /// [`Retransmitter::clients`].
+    #[must_use]
+    pub fn clients(&self) -> Vec<ClientReport> {
+        match &self.service {
+            Service::Thread(thread) => thread.clients(),
+            Service::Inline(retransmitter) => retransmitter.clients().copied().collect(),
+            Service::Elsewhere => Vec::new(),
+        }
     }
 
     /// Flushes, announces the end of session, and answers requests until the linger is over: it ends early when nobody has
@@ -215,22 +237,25 @@ impl Publisher {
     pub fn close_while(mut self, mut go_on: impl FnMut() -> bool) -> Result<PublisherCounters, PublishError> {
         let flushed = self.flush();
         self.publication.end(|_| {});
+        if let Some(alarm) = &self.alarm {
+            alarm.sound();
+        }
         let tick = Nanos::from(LINGER_TICK);
         loop {
-            let wait = match &mut self.service {
+            let (fds, wait) = match &mut self.service {
                 Service::Thread(thread) if thread.is_finished() => break,
                 Service::Inline(retransmitter) if retransmitter.is_finished() => break,
                 Service::Elsewhere => break,
-                Service::Thread(_) => tick,
+                Service::Thread(_) => (Vec::new(), tick),
                 Service::Inline(retransmitter) => {
                     if retransmitter.do_work() > 0 {
                         continue;
                     }
-                    retransmitter.timeout()
+                    (retransmitter.fds(), retransmitter.timeout().min(tick))
                 }
             };
             // A signal ends the wait early.
-            if !go_on() || wait_readable(&[], Some(wait)).is_err() {
+            if !go_on() || wait_readable(&fds, Some(wait)).is_err() {
                 break;
             }
         }
