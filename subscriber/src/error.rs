@@ -1,9 +1,11 @@
 //! What can go wrong when a subscriber is set up and opened. Afterwards nothing can: the network is not the caller's
 //! mistake.
 
+use crate::ring::RingFileError;
 use seqcast_recovery::Line;
 use seqcast_transport::{AddressError, InterfaceError, SocketError};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
 use std::{error, fmt};
 
 /// What comes before the address of a line's source.
@@ -25,6 +27,8 @@ pub enum LineSourceError {
         /// The group.
         group: Ipv4Addr,
     },
+    /// Nothing follows `ring:`.
+    NoFile,
     /// There are several unicast addresses to listen at.
     SeveralAddresses,
     /// A unicast address is followed by an interface.
@@ -46,6 +50,7 @@ impl fmt::Display for LineSourceError {
                 "{group} is in 232.0.0.0/8, whose groups are joined for one source only (RFC 4607); add \
                  `{SOURCE}ADDRESS` of the publisher"
             ),
+            Self::NoFile => f.write_str("nothing follows `ring:`; name the file of a publisher's ring"),
             Self::SeveralAddresses => f.write_str("a subscriber listens at one unicast address for each line"),
             Self::NeedlessInterface { address } => {
                 write!(f, "the address to listen at is that of an interface already; name {address} alone")
@@ -66,6 +71,8 @@ pub enum OpenError {
     Interface(Line, InterfaceError),
     /// The socket of a line cannot be opened.
     Line(Line, SocketError),
+    /// The ring of a line cannot be followed.
+    Ring(PathBuf, RingFileError),
     /// The socket toward a request address cannot be opened.
     RecoverFrom(SocketAddrV4, SocketError),
     /// More request addresses were set than can be waited for together with the lines.
@@ -85,6 +92,7 @@ impl fmt::Display for OpenError {
             Self::NoLine => f.write_str("a subscriber needs at least one line"),
             Self::Interface(line, error) => write!(f, "line {line:?}: {error}"),
             Self::Line(line, error) => write!(f, "line {line:?}: {error}"),
+            Self::Ring(file, error) => write!(f, "ring {}: {error}", file.display()),
             Self::RecoverFrom(address, error) => {
                 error.fmt(f)?;
                 if !address.ip().is_loopback() {
@@ -104,6 +112,7 @@ impl error::Error for OpenError {
         match self {
             Self::Interface(_, error) => error.source(),
             Self::Line(_, error) | Self::RecoverFrom(_, error) => error.source(),
+            Self::Ring(_, error) => Some(error),
             Self::NoLine | Self::TooManyTargets { .. } | Self::WindowTooLarge | Self::StartZero => None,
         }
     }

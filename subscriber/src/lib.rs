@@ -42,12 +42,15 @@ mod event_loop;
 mod histograms;
 mod line;
 mod path;
+mod ring;
 mod subscriber;
+mod target;
 
 pub use builder::SubscriberBuilder;
 pub use error::{LineSourceError, OpenError};
 pub use histograms::Histograms;
 pub use line::LineSource;
+pub use ring::RingFileError;
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{
     Counters, EndOfSession, Event, Gap, GapOrigin, GapPolicy, GapRecord, ImpairmentConfig, ImpairmentCounters, Line,

@@ -2,15 +2,22 @@
 
 use crate::error::{LineSourceError, OpenError, SOURCE};
 use crate::path::{Arrival, Receive};
-use seqcast_recovery::Line;
+use crate::ring::RingLine;
+use seqcast_protocol::SequenceNumber;
+use seqcast_recovery::{Line, Nanos};
 use seqcast_transport::{BufferGrant, Interface, LineAddress, MulticastReceiver, UnicastSocket, kernel_drops};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
 use std::{fmt, io, str::FromStr};
 
-/// Where a line's packets come from: `GROUP:PORT[@INTERFACE][,source=ADDRESS]`, or where there is no multicast, a unicast
-/// address of this host to listen at, `ADDRESS:PORT[,source=ADDRESS]`.
+/// Where a line's packets come from: `GROUP:PORT[@INTERFACE][,source=ADDRESS]`; where there is no multicast, a unicast
+/// address of this host to listen at, `ADDRESS:PORT[,source=ADDRESS]`; on the publisher's own host, its retained ring,
+/// `ring:FILE`.
 ///
+/// * A ring is followed without a socket or a system call per message, and asked for what was missed: it needs no request
+///   address. It need not be there yet, and may be replaced. There is nothing to wait for: with a ring line
+///   [`Subscriber::timeout`](crate::Subscriber::timeout) is 200 µs at the most.
 /// * Without an interface a group is joined on the builder's, which is loopback unless set otherwise.
 /// * A unicast address and port belongs to one subscriber: several on one host need a port each.
 /// * With a source, what comes from any other address is dropped and counted
@@ -19,16 +26,46 @@ use std::{fmt, io, str::FromStr};
 /// * A group in 232.0.0.0/8 is joined for its source only, and needs one: a network that follows RFC 4607 brings nothing to
 ///   whoever joins such a group without. Any other group is joined whoever sends to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct LineSource {
-    /// A group, or one unicast address without an interface.
-    address: LineAddress,
-    source: Option<Ipv4Addr>,
+pub struct LineSource(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Socket {
+        /// A group, or one unicast address without an interface.
+        address: LineAddress,
+        source: Option<Ipv4Addr>,
+    },
+    Ring(PathBuf),
+}
+
+/// What comes before the file of a ring.
+const RING: &str = "ring:";
+
+impl LineSource {
+    /// The retained ring in this file.
+    #[must_use]
+    pub fn ring(file: impl Into<PathBuf>) -> Self {
+        Self(Kind::Ring(file.into()))
+    }
+
+    /// The file of the ring, if it is one.
+    pub(crate) fn ring_file(&self) -> Option<&Path> {
+        match &self.0 {
+            Kind::Ring(file) => Some(file),
+            Kind::Socket { .. } => None,
+        }
+    }
 }
 
 impl FromStr for LineSource {
     type Err = LineSourceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix(RING) {
+            Some("") => return Err(LineSourceError::NoFile),
+            Some(file) => return Ok(Self::ring(file)),
+            None => {}
+        }
         let (address, source) = match text.split_once(SOURCE) {
             Some((address, source)) => (address, Some(host(source)?)),
             None => (text, None),
@@ -45,7 +82,7 @@ impl FromStr for LineSource {
                 _ => return Err(LineSourceError::SeveralAddresses),
             },
         }
-        Ok(Self { address, source })
+        Ok(Self(Kind::Socket { address, source }))
     }
 }
 
@@ -58,18 +95,31 @@ fn host(text: &str) -> Result<Ipv4Addr, LineSourceError> {
 /// Written as it is parsed.
 impl fmt::Display for LineSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.address.fmt(f)?;
-        self.source.map_or(Ok(()), |source| write!(f, "{SOURCE}{source}"))
+        match &self.0 {
+            Kind::Socket { address, source } => {
+                address.fmt(f)?;
+                source.map_or(Ok(()), |source| write!(f, "{SOURCE}{source}"))
+            }
+            Kind::Ring(file) => write!(f, "{RING}{}", file.display()),
+        }
     }
 }
 
-/// Opens the line; returns its socket and its interface.
+/// Opens the line; returns its socket, and its interface unless it is a ring. A ring is followed from number `first` on.
 pub(crate) fn open(
     line: Line,
-    LineSource { address, source }: &LineSource,
+    source: &LineSource,
     default_interface: &str,
     receive_buffer_bytes: Option<usize>,
-) -> Result<(LineSocket, Interface), OpenError> {
+    first: SequenceNumber,
+) -> Result<(LineSocket, Option<Interface>), OpenError> {
+    let (address, source) = match &source.0 {
+        Kind::Socket { address, source } => (address, source),
+        Kind::Ring(file) => {
+            let ring = RingLine::open(file, first).map_err(|error| OpenError::Ring(file.clone(), error))?;
+            return Ok((LineSocket { socket: Socket::Ring(ring), source: None, other_sources: 0 }, None));
+        }
+    };
     let own_interface = match address {
         LineAddress::Multicast(_) => None,
         LineAddress::Unicast(addresses) => Some(addresses.socket_addresses()[0].ip().to_string()),
@@ -89,12 +139,12 @@ pub(crate) fn open(
         }
     };
     let socket = socket.map_err(|error| OpenError::Line(line, error))?;
-    let buffer = match &socket {
-        Socket::Multicast(socket) => socket.buffer(),
-        Socket::Unicast(socket) => socket.buffer(),
-    };
-    warn_if_partial(&format_args!("line {line:?}"), buffer);
-    Ok((LineSocket { socket, source: *source, other_sources: 0 }, interface))
+    match &socket {
+        Socket::Multicast(socket) => warn_if_partial(&format_args!("line {line:?}"), socket.buffer()),
+        Socket::Unicast(socket) => warn_if_partial(&format_args!("line {line:?}"), socket.buffer()),
+        Socket::Ring(_) => {}
+    }
+    Ok((LineSocket { socket, source: *source, other_sources: 0 }, Some(interface)))
 }
 
 /// The socket of a line that is open.
@@ -110,21 +160,24 @@ pub(crate) struct LineSocket {
 enum Socket {
     Multicast(MulticastReceiver),
     Unicast(UnicastSocket),
+    Ring(RingLine),
 }
 
 impl Receive for LineSocket {
     /// The sender is looked at only when a source was set.
     #[inline]
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrival> {
+    fn receive(&mut self, now: Nanos, buffer: &mut [u8]) -> io::Result<Arrival> {
         let Some(source) = self.source else {
-            return Ok(Arrival::new(match &self.socket {
-                Socket::Multicast(socket) => socket.recv(buffer)?,
-                Socket::Unicast(socket) => socket.recv(buffer)?,
-            }));
+            return match &mut self.socket {
+                Socket::Multicast(socket) => socket.recv(buffer).map(Arrival::new),
+                Socket::Unicast(socket) => socket.recv(buffer).map(Arrival::new),
+                Socket::Ring(ring) => ring.receive(now, buffer),
+            };
         };
-        let received = match &self.socket {
+        let received = match &mut self.socket {
             Socket::Multicast(socket) => socket.recv_from(buffer)?,
             Socket::Unicast(socket) => socket.recv_from(buffer)?,
+            Socket::Ring(ring) => return ring.receive(now, buffer),
         };
         Ok(match received {
             Some((length, sender)) if *sender.ip() == source => Arrival::Datagram(length),
@@ -135,13 +188,12 @@ impl Receive for LineSocket {
             None => Arrival::Nothing,
         })
     }
-}
 
-impl AsRawFd for LineSocket {
-    fn as_raw_fd(&self) -> RawFd {
+    fn fd(&self) -> Option<RawFd> {
         match &self.socket {
-            Socket::Multicast(socket) => socket.as_raw_fd(),
-            Socket::Unicast(socket) => socket.as_raw_fd(),
+            Socket::Multicast(socket) => Some(socket.as_raw_fd()),
+            Socket::Unicast(socket) => Some(socket.as_raw_fd()),
+            Socket::Ring(_) => None,
         }
     }
 }
@@ -165,12 +217,12 @@ pub(crate) struct DropCount {
 
 impl DropCount {
     pub(crate) fn new(socket: &LineSocket) -> Self {
-        Self { seen: kernel_drops(socket.as_raw_fd()).unwrap_or(0) }
+        Self { seen: socket.fd().and_then(kernel_drops).unwrap_or(0) }
     }
 
     /// How many were dropped since the last call.
     pub(crate) fn poll(&mut self, socket: &LineSocket) -> u32 {
-        let count = kernel_drops(socket.as_raw_fd()).unwrap_or(self.seen);
+        let count = socket.fd().and_then(kernel_drops).unwrap_or(self.seen);
         let new = count.wrapping_sub(self.seen);
         self.seen = count;
         new
@@ -194,6 +246,7 @@ mod tests {
             "232.1.1.1:30001,source=127.0.0.1",
             "10.1.0.9:30001",
             "10.1.0.9:30001,source=10.1.0.5",
+            "ring:/dev/shm/EQ,source=1",
         ] {
             assert_eq!(text.parse::<LineSource>().unwrap().to_string(), text);
         }
@@ -220,6 +273,7 @@ mod tests {
         assert_eq!(refusal("127.0.0.1:1,127.0.0.1:2"), LineSourceError::SeveralAddresses);
         let address = "127.0.0.1:1".parse().unwrap();
         assert_eq!(refusal("127.0.0.1:1@lo"), LineSourceError::NeedlessInterface { address });
+        assert_eq!(refusal("ring:"), LineSourceError::NoFile);
         assert_eq!(refusal("0.0.0.0:1"), LineSourceError::Address(AddressError::Unspecified));
     }
 }

@@ -1,9 +1,9 @@
 //! One socket that datagrams arrive on, a line's or a request address's, impaired if so asked.
 
 use seqcast_recovery::{Impairment, Nanos, Verdict};
-use seqcast_transport::{ConnectedSocket, DATAGRAM_BUFFER_BYTES};
+use seqcast_transport::DATAGRAM_BUFFER_BYTES;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 
 /// What one look at a socket finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,16 +23,12 @@ impl Arrival {
 }
 
 /// What can be received from.
-pub(crate) trait Receive: AsRawFd {
+pub(crate) trait Receive {
     /// Takes the next datagram into `buffer`.
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrival>;
-}
+    fn receive(&mut self, now: Nanos, buffer: &mut [u8]) -> io::Result<Arrival>;
 
-impl Receive for ConnectedSocket {
-    #[inline]
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrival> {
-        self.recv(buffer).map(Arrival::new)
-    }
+    /// What can be waited for; none if it has to be looked at.
+    fn fd(&self) -> Option<RawFd>;
 }
 
 /// A socket, its receive buffer, and what is done to its datagrams on purpose.
@@ -53,13 +49,13 @@ impl<S: Receive> Path<S> {
     #[inline]
     pub(crate) fn next(&mut self, now: Nanos) -> io::Result<Arrival> {
         let Some(impairment) = &mut self.impairment else {
-            return self.socket.receive(&mut self.buffer);
+            return self.socket.receive(now, &mut self.buffer);
         };
         if let Some(datagram) = impairment.pop(now) {
             self.buffer[..datagram.len()].copy_from_slice(datagram);
             return Ok(Arrival::Datagram(datagram.len()));
         }
-        Ok(match self.socket.receive(&mut self.buffer)? {
+        Ok(match self.socket.receive(now, &mut self.buffer)? {
             Arrival::Datagram(length) if impairment.push(now, &self.buffer[..length]) != Verdict::Deliver => {
                 Arrival::Withheld
             }
@@ -77,7 +73,7 @@ impl<S: Receive> Path<S> {
         self.impairment.as_ref().and_then(Impairment::next_due)
     }
 
-    pub(crate) fn fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+    pub(crate) fn fd(&self) -> Option<RawFd> {
+        self.socket.fd()
     }
 }
