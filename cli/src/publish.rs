@@ -6,9 +6,12 @@ use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, DESTINATION_FORM, O
 use crate::outcome::{Condition, Outcome, chain};
 use crate::pace::{Pace, Schedule, wait_until};
 use crate::progress::{Progress, count, thousands};
+use crate::repair::{self, RepairOptions};
 use crate::standard_input::{self, StandardInput, is_not_there_yet};
 use seqcast_protocol::SessionId;
-use seqcast_publisher::{Line, LineDestination, OpenError, PublishError, Publisher, PublisherCounters, Refusal};
+use seqcast_publisher::{
+    ClientReport, Closed, Line, LineDestination, OpenError, PublishError, Publisher, PublisherCounters,
+};
 use seqcast_recovery::{ClaimError, Nanos};
 use seqcast_transport::{Clock, pin_to_core};
 use serde_json::json;
@@ -58,6 +61,8 @@ pub struct Options {
     /// Where requests are answered, or none
     #[arg(long, value_name = "ADDRESS:PORT|none", default_value = DEFAULT_REQUESTS, value_parser = options::optional_address)]
     requests: OptionalAddress,
+    #[command(flatten)]
+    repair: RepairOptions,
     /// How much is retained for those who missed it
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = options::bytes)]
     retain: usize,
@@ -134,12 +139,12 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     let (session, oldest, next) = (publisher.session(), publisher.oldest(), publisher.next());
     // One signal ends the feed, another one the linger.
     let go_on = || interrupt.count() < 2;
-    let counters = match failure {
+    let Closed { counters, clients } = match failure {
         None => publisher.close_while(go_on).map_err(|error| Outcome::failed(&error))?,
         Some(_) => {
             // Its end is not announced: the session is not complete, and nobody should take it for that.
             wait_until(Clock::now() + options.linger.into(), false, go_on);
-            publisher.counters()
+            Closed { counters: publisher.counters(), clients: publisher.clients() }
         }
     };
     feed.progress.clear();
@@ -153,7 +158,7 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
         outcome.add(Condition::Failed(format!("{failure}{guess}; the end of the session was not announced")));
     }
     let (has_line_b, bytes) = (options.line_b.is_some(), feed.payload_bytes);
-    let summary = Summary { session, oldest, next, has_line_b, bytes, published, counters };
+    let summary = Summary { session, oldest, next, has_line_b, bytes, published, counters, clients };
     summary.print(&feed.input.warnings().iter().map(ToString::to_string).collect::<Vec<_>>());
     if options.json
         && let Err(error) = writeln!(std::io::stdout().lock(), "{}", summary.json())
@@ -183,6 +188,7 @@ fn open(options: &Options) -> Result<Publisher, Outcome> {
         Some(address) => builder.requests(address),
         None => builder,
     };
+    let builder = options.repair.apply(builder);
     builder.open().map_err(|error| match option_of(&error) {
         Some(option) => Outcome::option(option, &error),
         None => Outcome::settings(&error),
@@ -196,6 +202,8 @@ fn option_of(error: &OpenError) -> Option<&'static str> {
         OpenError::Line(line, _) => Some(options::line(*line)),
         OpenError::UnspecifiedRequests(_) | OpenError::Requests(_) => Some("--requests"),
         OpenError::MaxDatagram(_) | OpenError::Mtu { .. } => Some("--max-datagram"),
+        OpenError::Pin(_) => Some("--answer-core"),
+        OpenError::Priority(_) => Some("--answer-priority"),
         OpenError::Memory { .. } | OpenError::Ring(_) => Some("--retain"),
         _ => None,
     }
@@ -275,6 +283,7 @@ struct Summary {
     bytes: u64,
     published: Nanos,
     counters: PublisherCounters,
+    clients: Vec<ClientReport>,
 }
 
 impl Summary {
@@ -306,6 +315,9 @@ impl Summary {
             count(responder.messages, "message"),
             responder.overwritten,
         );
+        for words in repair::clients_in_words(&self.clients) {
+            let _ = writeln!(stderr, "{words}");
+        }
     }
 
     fn json(&self) -> serde_json::Value {
@@ -315,10 +327,6 @@ impl Summary {
         };
         let retransmitter = &self.counters.retransmitter;
         let responder = &retransmitter.responder;
-        let refusals: serde_json::Map<_, _> = Refusal::ALL
-            .iter()
-            .map(|refusal| (refusal.name().to_owned(), json!(responder.refused[*refusal as usize])))
-            .collect();
         json!({
             "session": self.session.to_string(),
             "first": 1,
@@ -330,7 +338,9 @@ impl Summary {
             "retransmissions": responder.retransmissions,
             "retransmitted_messages": responder.messages,
             "overwritten": responder.overwritten,
-            "requests_refused": refusals,
+            "requests_refused": repair::refusals_json(responder),
+            "clients": repair::clients_json(&self.clients),
+            "client_count": self.clients.len(),
             "answers_refused": retransmitter.refused_sends,
             "heartbeats": retransmitter.heartbeats,
             "elapsed_s": self.published.as_duration().as_secs_f64(),

@@ -39,7 +39,7 @@ pub use builder::PublisherBuilder;
 pub use error::{OpenError, PublishError};
 pub use line::LineDestination;
 pub use memory::RingMemory;
-pub use publisher::{Claim, Flushed, Publisher, PublisherCounters};
+pub use publisher::{Claim, Closed, Flushed, Publisher, PublisherCounters};
 pub use retransmitter::{Retransmitter, RetransmitterCounters};
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{

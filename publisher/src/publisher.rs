@@ -47,6 +47,15 @@ pub struct PublisherCounters {
     pub retransmitter: RetransmitterCounters,
 }
 
+/// What a publisher did until it was closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// What it did in all.
+    pub counters: PublisherCounters,
+    /// What is known of each client, as [`Publisher::clients`].
+    pub clients: Vec<ClientReport>,
+}
+
 /// Who does the retransmitter's work.
 #[derive(Debug)]
 pub(crate) enum Service {
@@ -211,11 +220,7 @@ impl Publisher {
     /// [`Retransmitter::clients`].
     #[must_use]
     pub fn clients(&self) -> Vec<ClientReport> {
-        match &self.service {
-            Service::Thread(thread) => thread.clients(),
-            Service::Inline(retransmitter) => retransmitter.clients().copied().collect(),
-            Service::Elsewhere => Vec::new(),
-        }
+        self.service.clients()
     }
 
     /// Flushes, announces the end of session, and answers requests until the linger is over: it ends early when nobody has
@@ -226,15 +231,16 @@ impl Publisher {
     ///
     /// As [`Self::flush`]; the session has ended all the same.
     pub fn close(self) -> Result<PublisherCounters, PublishError> {
-        self.close_while(|| true)
+        self.close_while(|| true).map(|closed| closed.counters)
     }
 
-    /// As [`Self::close`], but lingers no longer than `go_on` returns true; it is asked every few milliseconds.
+    /// As [`Self::close`], but lingers no longer than `go_on` returns true; it is asked every few milliseconds. Says also who
+    /// asked.
     ///
     /// # Errors
     ///
     /// As [`Self::flush`].
-    pub fn close_while(mut self, mut go_on: impl FnMut() -> bool) -> Result<PublisherCounters, PublishError> {
+    pub fn close_while(mut self, mut go_on: impl FnMut() -> bool) -> Result<Closed, PublishError> {
         let flushed = self.flush();
         self.publication.end(|_| {});
         if let Some(alarm) = &self.alarm {
@@ -260,7 +266,8 @@ impl Publisher {
             }
         }
         let counters = PublisherCounters { retransmitter: self.service.counters(), ..self.counters };
-        flushed.map(|_| counters)
+        let closed = Closed { counters, clients: self.service.clients() };
+        flushed.map(|_| closed)
     }
 }
 
@@ -270,6 +277,14 @@ impl Service {
             Self::Thread(thread) => thread.counters(),
             Self::Inline(retransmitter) => retransmitter.counters(),
             Self::Elsewhere => RetransmitterCounters::default(),
+        }
+    }
+
+    fn clients(&self) -> Vec<ClientReport> {
+        match self {
+            Self::Thread(thread) => thread.clients(),
+            Self::Inline(retransmitter) => retransmitter.clients().copied().collect(),
+            Self::Elsewhere => Vec::new(),
         }
     }
 }
