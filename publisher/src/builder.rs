@@ -1,18 +1,20 @@
 //! The settings of a publisher.
 
+use crate::OpenError;
 use crate::alarm::Alarm;
 use crate::line::{LineDestination, LineSender, LineSettings};
 use crate::publisher::{Publisher, Service};
 use crate::retransmitter::{Retransmitter, RetransmitterCounters};
+use crate::ring::{self, Ring};
 use crate::thread::RetransmitterThread;
-use crate::{OpenError, RingMemory};
 use seqcast_protocol::{HEADER_BYTES, SessionId};
 use seqcast_recovery::{
     Budget, Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Network, Publication, Responder,
-    ResponderConfig, RingSize, RingWriter,
+    ResponderConfig, RingSize,
 };
 use seqcast_transport::{BufferGrant, Clock, UnicastSocket, pin_to_core, set_fifo_priority};
 use std::net::SocketAddrV4;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ pub struct PublisherBuilder {
     requests_inline: bool,
     responder: ResponderConfig,
     retain_bytes: usize,
+    ring: Option<PathBuf>,
     heartbeat: HeartbeatConfig,
     request_buffer_bytes: Option<usize>,
     retransmitter_core: Option<usize>,
@@ -47,6 +50,7 @@ impl PublisherBuilder {
             requests_inline: false,
             responder: ResponderConfig::default(),
             retain_bytes: 64 << 20,
+            ring: None,
             heartbeat: HeartbeatConfig::default(),
             request_buffer_bytes: Some(1 << 20),
             retransmitter_core: None,
@@ -54,7 +58,7 @@ impl PublisherBuilder {
         }
     }
 
-    /// Sends on this line; at least one is needed.
+    /// Sends on this line; at least one is needed, unless there is a ring file to be followed.
     #[must_use]
     pub fn line(mut self, line: Line, destination: LineDestination) -> Self {
         self.lines[line.index()] = Some(destination);
@@ -161,6 +165,21 @@ impl PublisherBuilder {
         self
     }
 
+    /// Retains messages in this file, which outlives the publisher; best in memory, as in /dev/shm. A publisher that was killed
+    /// and is opened again with the same file goes on in the same session at the next number; what it had retained and not
+    /// sent is announced by the first heartbeat, to be asked for. Others may read the file meanwhile: a
+    /// [`Retransmitter`](crate::Retransmitter) in a process of its own, and subscribers on the same host. A file keeps the
+    /// size that it was made with. Memory of this process unless set.
+    ///
+    /// A file that holds something else, that another publisher is writing, or whose session is not the one of this builder
+    /// and has not ended, is an error: nothing is ever overwritten unasked. One whose session has ended is replaced by that
+    /// of a new one; its readers keep the old one.
+    #[must_use]
+    pub fn ring(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ring = Some(file.into());
+        self
+    }
+
     /// How long [`Publisher::close`] answers requests at the most. 5 s unless set.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
@@ -243,7 +262,7 @@ impl PublisherBuilder {
             return Err(OpenError::MaxDatagram(max_datagram));
         }
         let lines = self.open_lines()?;
-        if lines.is_empty() {
+        if lines.is_empty() && self.ring.is_none() {
             return Err(OpenError::NoLine);
         }
         let socket = self.requests.map(|address| self.open_requests(address)).transpose()?;
@@ -259,11 +278,12 @@ impl PublisherBuilder {
         self.warn_if_secluded();
         let request_address = socket.as_ref().map(UnicastSocket::local_address);
         let size = RingSize::for_bytes(self.retain_bytes, max_datagram - HEADER_BYTES);
-        let memory =
-            RingMemory::reserve(size.words()).map_err(|_| OpenError::Memory { retain_bytes: self.retain_bytes })?;
-        let ring = RingWriter::create(memory, size, self.session).map_err(OpenError::Ring)?;
+        let Ring { writer, file } = match &self.ring {
+            Some(path) => ring::open(path, size, self.session)?,
+            None => ring::reserve(size, self.session, self.retain_bytes)?,
+        };
         let retransmitter = Retransmitter {
-            responder: Responder::new(ring.reader(), max_datagram, self.responder.clone()),
+            responder: Responder::new(writer.reader(), max_datagram, self.responder.clone()),
             heartbeat: Heartbeat::new(self.heartbeat, self.session, Clock::now()),
             socket,
             // Sockets of its own: neither thread waits for the other's.
@@ -272,7 +292,8 @@ impl PublisherBuilder {
             alarm: alarm.clone(),
             has_waited: false,
         };
-        Ok((Publisher::new(Publication::new(ring, max_datagram), lines, request_address, alarm), retransmitter))
+        let publication = Publication::new(writer, max_datagram);
+        Ok((Publisher::new(publication, file, lines, request_address, alarm), retransmitter))
     }
 
     /// Says when requests are answered where hardly anybody is allowed to ask.

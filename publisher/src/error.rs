@@ -1,8 +1,10 @@
 //! What can go wrong when a publisher is opened, fed and flushed.
 
+use crate::RingFileError;
 use seqcast_recovery::{ClaimError, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, RingError};
 use seqcast_transport::{InterfaceError, PinError, PriorityError, SocketError};
 use std::net::SocketAddrV4;
+use std::path::PathBuf;
 use std::{error, fmt, io};
 
 /// Why a publisher could not be opened; names the setting and the mend.
@@ -39,6 +41,8 @@ pub enum OpenError {
     },
     /// The retained ring cannot be made.
     Ring(RingError),
+    /// The file of the retained ring cannot be used.
+    RingFile(PathBuf, RingFileError),
     /// The retransmitter's thread cannot be pinned.
     Pin(PinError),
     /// The retransmitter's thread cannot have its priority.
@@ -72,6 +76,7 @@ impl fmt::Display for OpenError {
                 write!(f, "there is no memory for a ring of {retain_bytes} bytes; set a smaller one")
             }
             Self::Ring(error) => write!(f, "retained ring: {error}"),
+            Self::RingFile(file, error) => write!(f, "ring {}: {error}", file.display()),
             Self::Pin(error) => write!(f, "the retransmitter's thread: {error}"),
             Self::Priority(error) => write!(f, "the retransmitter's thread: {error}"),
             Self::NoThread => f.write_str(
@@ -89,6 +94,7 @@ impl error::Error for OpenError {
             Self::Interface(_, error) => error.source(),
             Self::Line(_, error) | Self::Requests(error) => error.source(),
             Self::Ring(error) => error.source(),
+            Self::RingFile(_, error) => error.source(),
             Self::Pin(error) => error.source(),
             Self::Priority(error) => error.source(),
             Self::Thread(error) => error.source(),

@@ -29,18 +29,18 @@ mod alarm;
 mod builder;
 mod error;
 mod line;
-mod memory;
 mod publisher;
 mod retransmitter;
+mod ring;
 mod thread;
 mod typed_claim;
 
 pub use builder::PublisherBuilder;
 pub use error::{OpenError, PublishError};
 pub use line::LineDestination;
-pub use memory::RingMemory;
 pub use publisher::{Claim, Closed, Flushed, Publisher, PublisherCounters};
 pub use retransmitter::{Retransmitter, RetransmitterCounters};
+pub use ring::{RingFileError, ring_session};
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{
     Budget, ClaimError, ClientReport, Line, Nanos, Network, NetworkError, Refusal, ResponderCounters,

@@ -5,10 +5,10 @@ use crate::builder::PublisherBuilder;
 use crate::line::{LineSender, Sent};
 use crate::retransmitter::{Retransmitter, RetransmitterCounters};
 use crate::thread::RetransmitterThread;
-use crate::{PublishError, RingMemory, TypedClaim};
+use crate::{PublishError, TypedClaim};
 use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 use seqcast_recovery::{ClientReport, Line, Nanos, Publication};
-use seqcast_transport::wait_readable;
+use seqcast_transport::{Mapping, SharedFile, wait_readable};
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 const LINGER_TICK: Duration = Duration::from_millis(5);
 
 /// Space for one message in the packet being filled; see [`Publisher::claim`].
-pub type Claim<'a> = seqcast_recovery::Claim<'a, RingMemory>;
+pub type Claim<'a> = seqcast_recovery::Claim<'a, Mapping>;
 
 /// What one flush did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,9 @@ pub(crate) enum Service {
 /// publisher that is dropped falls silent, as one that crashed; [`Self::close`] announces the end.
 #[derive(Debug)]
 pub struct Publisher {
-    publication: Publication<RingMemory>,
+    publication: Publication<Mapping>,
+    /// The file that the ring is in; it keeps the writer's lock.
+    _ring_file: Option<SharedFile>,
     lines: Vec<LineSender>,
     request_address: Option<SocketAddrV4>,
     /// `None` when the retransmitter runs on this thread.
@@ -87,13 +89,14 @@ impl Publisher {
     }
 
     pub(crate) fn new(
-        publication: Publication<RingMemory>,
+        publication: Publication<Mapping>,
+        ring_file: Option<SharedFile>,
         lines: Vec<LineSender>,
         request_address: Option<SocketAddrV4>,
         alarm: Option<Arc<Alarm>>,
     ) -> Self {
         let (service, counters) = (Service::Elsewhere, PublisherCounters::default());
-        Self { publication, lines, request_address, alarm, service, counters }
+        Self { publication, _ring_file: ring_file, lines, request_address, alarm, service, counters }
     }
 
     pub(crate) fn set_service(&mut self, service: Service) {

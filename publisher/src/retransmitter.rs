@@ -1,12 +1,11 @@
 //! Answers requests, sends heartbeats and announces the end of session, reading the retained ring: the publishing thread
 //! has no part in it.
 
-use crate::RingMemory;
 use crate::alarm::Alarm;
 use crate::line::{LineSender, Sent};
 use seqcast_protocol::HEADER_BYTES;
 use seqcast_recovery::{ClientReport, Heartbeat, Nanos, Responder, ResponderCounters};
-use seqcast_transport::{Clock, UnicastSocket};
+use seqcast_transport::{Clock, Mapping, UnicastSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
@@ -58,7 +57,7 @@ pub struct RetransmitterCounters {
 /// latest after [`Self::timeout`]. Or always at once, on a core that is free for it.
 #[derive(Debug)]
 pub struct Retransmitter {
-    pub(crate) responder: Responder<RingMemory>,
+    pub(crate) responder: Responder<Mapping>,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) socket: Option<UnicastSocket>,
     pub(crate) lines: Vec<LineSender>,

@@ -37,14 +37,20 @@ impl SharedFile {
         Ok(Self { file, path: path.to_owned(), mapping })
     }
 
-    /// Makes a file of so many words, fills it, takes its lock, and puts it at `path` in the place of what was there:
-    /// nobody ever sees half of it, and what a process that was killed meanwhile has left stands in nobody's way.
+    /// Makes a file of so many words, fills it, takes its lock, and puts it at `path`, where nothing is or in the place of
+    /// `replaced`: nobody ever sees half of it, and what a process that was killed meanwhile has left stands in nobody's
+    /// way.
     ///
     /// # Errors
     ///
     /// Returns the system's error: `StorageFull` when the file system has not so much room, `WouldBlock` when another
-    /// process is making the same file; and the error of `fill`.
-    pub fn create(path: &Path, words: usize, fill: impl FnOnce(&Mapping) -> io::Result<()>) -> io::Result<Self> {
+    /// process is making the same file, `AlreadyExists` when one has done so; and the error of `fill`.
+    pub fn create(
+        path: &Path,
+        replaced: Option<&Self>,
+        words: usize,
+        fill: impl FnOnce(&Mapping) -> io::Result<()>,
+    ) -> io::Result<Self> {
         let bytes = words.checked_mul(size_of::<u64>()).ok_or(io::ErrorKind::InvalidInput)?;
         let making = Self::making(path)?;
         let file = loop {
@@ -57,13 +63,23 @@ impl SharedFile {
                 break file;
             }
         };
-        let made = file.set_len(0).and_then(|()| sys::allocate(file.as_raw_fd(), bytes)).and_then(|()| {
+        let make = || {
+            // Whoever puts a file there holds the lock, so that this stays true.
+            let is_expected = match replaced {
+                Some(replaced) => replaced.is_in_place()?,
+                None => !path.try_exists()?,
+            };
+            if !is_expected {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            file.set_len(0)?;
+            sys::allocate(file.as_raw_fd(), bytes)?;
             let mapping = Mapping::of_file(&file)?;
             fill(&mapping)?;
             fs::rename(&making, path)?;
             Ok(mapping)
-        });
-        match made {
+        };
+        match make() {
             Ok(mapping) => Ok(Self { file, path: path.to_owned(), mapping }),
             Err(error) => {
                 // The error is what matters; what is left is taken again by the next one.
@@ -159,7 +175,7 @@ mod tests {
     fn words_written_in_one_mapping_are_read_in_another() {
         let place = Place::new("words");
         let path = place.0.join("ring");
-        let writer = SharedFile::create(&path, 600, fill(5)).unwrap();
+        let writer = SharedFile::create(&path, None, 600, fill(5)).unwrap();
         let reader = SharedFile::open(&path).unwrap();
         assert_eq!(reader.mapping().as_ref().len(), 600);
         assert!(reader.mapping().as_ref().iter().all(|word| word.load(Ordering::Relaxed) == 5));
@@ -172,7 +188,7 @@ mod tests {
     fn the_lock_is_one_writers_until_it_is_gone_and_can_be_looked_at() {
         let place = Place::new("lock");
         let path = place.0.join("ring");
-        let writer = SharedFile::create(&path, 8, fill(1)).unwrap();
+        let writer = SharedFile::create(&path, None, 8, fill(1)).unwrap();
         let other = SharedFile::open(&path).unwrap();
         assert!(other.has_writer().unwrap() && !other.lock().unwrap());
         assert!(!writer.has_writer().unwrap(), "nobody else");
@@ -184,9 +200,12 @@ mod tests {
     fn a_file_that_was_replaced_or_removed_is_noticed() {
         let place = Place::new("replaced");
         let path = place.0.join("ring");
-        let first = SharedFile::create(&path, 8, fill(1)).unwrap();
+        let first = SharedFile::create(&path, None, 8, fill(1)).unwrap();
         assert!(first.is_in_place().unwrap());
-        let second = SharedFile::create(&path, 8, fill(2)).unwrap();
+        assert_eq!(SharedFile::create(&path, None, 8, fill(2)).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let second = SharedFile::create(&path, Some(&first), 8, fill(2)).unwrap();
+        let third = SharedFile::create(&path, Some(&first), 8, fill(3));
+        assert_eq!(third.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert!(!first.is_in_place().unwrap() && second.is_in_place().unwrap());
         assert_eq!(first.mapping().as_ref()[0].load(Ordering::Relaxed), 1, "its readers go on");
         fs::remove_file(&path).unwrap();
@@ -197,11 +216,11 @@ mod tests {
     fn what_failed_or_was_killed_while_it_was_made_is_in_nobodys_way() {
         let place = Place::new("making");
         let path = place.0.join("ring");
-        let failed = SharedFile::create(&path, 8, |_| Err(io::ErrorKind::Other.into()));
+        let failed = SharedFile::create(&path, None, 8, |_| Err(io::ErrorKind::Other.into()));
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::Other);
         assert_eq!(fs::read_dir(&place.0).unwrap().count(), 0);
         fs::write(place.0.join(".ring.new"), b"left by a process that was killed").unwrap();
-        SharedFile::create(&path, 8, fill(1)).unwrap();
+        SharedFile::create(&path, None, 8, fill(1)).unwrap();
         assert_eq!(fs::read_dir(&place.0).unwrap().count(), 1);
     }
 
@@ -212,8 +231,8 @@ mod tests {
         SharedFile::open(&place.0).unwrap_err();
         fs::write(place.0.join("short"), b"1234567").unwrap();
         assert_eq!(SharedFile::open(&place.0.join("short")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-        SharedFile::create(&place.0.join("large"), 1 << 57, fill(1)).unwrap_err();
-        SharedFile::create(&place.0.join("nowhere/ring"), 8, fill(1)).unwrap_err();
-        SharedFile::create(Path::new("/"), 8, fill(1)).unwrap_err();
+        SharedFile::create(&place.0.join("large"), None, 1 << 57, fill(1)).unwrap_err();
+        SharedFile::create(&place.0.join("nowhere/ring"), None, 8, fill(1)).unwrap_err();
+        SharedFile::create(Path::new("/"), None, 8, fill(1)).unwrap_err();
     }
 }
