@@ -199,7 +199,7 @@ fn open(options: &Options) -> Result<Publisher, Outcome> {
     if let Some(file) = &options.ring {
         builder = builder.ring(file);
     }
-    let builder = options.repair.apply(builder);
+    let builder = options.repair.apply_to_thread(options.repair.apply(builder));
     builder.open().map_err(|error| match option_of(&error) {
         Some(option) => Outcome::option(option, &error),
         None => Outcome::settings(&error),
@@ -218,11 +218,13 @@ fn session(options: &Options) -> Result<SessionId, Outcome> {
 }
 
 /// The option whose setting cannot be had.
-fn option_of(error: &OpenError) -> Option<&'static str> {
+pub(crate) fn option_of(error: &OpenError) -> Option<&'static str> {
     match error {
         OpenError::Interface(line, _) => Some(options::interface_or_line(*line)),
         OpenError::Line(line, _) => Some(options::line(*line)),
-        OpenError::UnspecifiedRequests(_) | OpenError::Requests(_) => Some("--requests"),
+        OpenError::UnspecifiedRequests(_) | OpenError::RequestInterface(_) | OpenError::Requests(_) => {
+            Some("--requests")
+        }
         OpenError::MaxDatagram(_) | OpenError::Mtu { .. } => Some("--max-datagram"),
         OpenError::RingFile(_, RingFileError::Ended(_) | RingFileError::OtherSession(_)) => Some("--ring or --session"),
         OpenError::RingFile(_, RingFileError::SmallPackets { .. }) => Some("--ring or --max-datagram"),

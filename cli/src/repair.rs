@@ -1,8 +1,10 @@
 //! How requests are answered: the options of whoever answers, and who asked.
 
 use crate::options;
+use crate::outcome::Outcome;
 use crate::progress::{count, thousands};
 use seqcast_publisher::{Budget, ClientReport, Network, PublisherBuilder, Refusal, ResponderCounters};
+use seqcast_transport::{pin_to_core, set_fifo_priority};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -51,6 +53,12 @@ impl RepairOptions {
         if let Some(budget) = self.client_budget {
             builder = builder.client_budget(budget);
         }
+        builder
+    }
+
+    /// Sets the thread of the publisher up that answers.
+    #[must_use]
+    pub fn apply_to_thread(&self, mut builder: PublisherBuilder) -> PublisherBuilder {
         if let Some(core) = self.answer_core {
             builder = builder.retransmitter_core(core);
         }
@@ -58,6 +66,17 @@ impl RepairOptions {
             builder = builder.retransmitter_priority(priority);
         }
         builder
+    }
+
+    /// Sets this thread up to answer.
+    ///
+    /// # Errors
+    ///
+    /// Names the option that cannot be had.
+    pub fn prepare_thread(&self) -> Result<(), Outcome> {
+        self.answer_core.map_or(Ok(()), pin_to_core).map_err(|error| Outcome::option("--answer-core", &error))?;
+        let priority = self.answer_priority.map_or(Ok(()), set_fifo_priority);
+        priority.map_err(|error| Outcome::option("--answer-priority", &error))
     }
 }
 

@@ -7,12 +7,13 @@ use crate::publisher::{Publisher, Service};
 use crate::retransmitter::{Retransmitter, RetransmitterCounters};
 use crate::ring::{self, Ring};
 use crate::thread::RetransmitterThread;
+use crate::watch::Watch;
 use seqcast_protocol::{HEADER_BYTES, SessionId};
 use seqcast_recovery::{
     Budget, Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Network, Publication, Responder,
-    ResponderConfig, RingSize,
+    ResponderConfig, RingReader, RingSize,
 };
-use seqcast_transport::{BufferGrant, Clock, UnicastSocket, pin_to_core, set_fifo_priority};
+use seqcast_transport::{BufferGrant, Clock, Interface, Mapping, UnicastSocket, pin_to_core, set_fifo_priority};
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -252,21 +253,63 @@ impl PublisherBuilder {
         self.open_halves(Some(Arc::new(alarm)))
     }
 
+    /// Opens a retransmitter alone, for the ring file of a publisher in another process, dead or alive: it answers requests,
+    /// and sends heartbeats on the lines that are set while nobody writes the file. Whatever session the file holds is
+    /// served, also that of a file which takes its place; the session of this builder counts for nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`]; a ring file that is not there, or none set, is an error, too.
+    pub fn open_retransmitter(self) -> Result<Retransmitter, OpenError> {
+        self.check()?;
+        let Some(path) = self.ring.clone() else { return Err(OpenError::NoRing) };
+        let (file, reader) = ring::serve(&path)?;
+        let alarm = Alarm::new().map_err(OpenError::Thread)?;
+        let (mut retransmitter, _) = self.open_serving(reader, Some(Arc::new(alarm)))?;
+        retransmitter.watch = Some(Watch::new(path, file));
+        Ok(retransmitter)
+    }
+
     /// Opens both halves; without an alarm they run on one thread.
-    fn open_halves(mut self, alarm: Option<Arc<Alarm>>) -> Result<(Publisher, Retransmitter), OpenError> {
-        if self.retransmitter_core.is_some() || self.retransmitter_priority.is_some() {
-            return Err(OpenError::NoThread);
-        }
-        let max_datagram = self.line_settings.max_datagram;
-        if !(MIN_DATAGRAM_BYTES..=MAX_DATAGRAM_BYTES).contains(&max_datagram) {
-            return Err(OpenError::MaxDatagram(max_datagram));
-        }
+    fn open_halves(self, alarm: Option<Arc<Alarm>>) -> Result<(Publisher, Retransmitter), OpenError> {
+        self.check()?;
         let lines = self.open_lines()?;
         if lines.is_empty() && self.ring.is_none() {
             return Err(OpenError::NoLine);
         }
-        let socket = self.requests.map(|address| self.open_requests(address)).transpose()?;
         lines.iter().for_each(LineSender::warn_if_partial);
+        let max_datagram = self.line_settings.max_datagram;
+        let size = RingSize::for_bytes(self.retain_bytes, max_datagram - HEADER_BYTES);
+        let Ring { writer, file } = match &self.ring {
+            Some(path) => ring::open(path, size, self.session)?,
+            None => ring::reserve(size, self.session, self.retain_bytes)?,
+        };
+        let (retransmitter, request_address) = self.open_serving(writer.reader(), alarm.clone())?;
+        let publication = Publication::new(writer, max_datagram);
+        Ok((Publisher::new(publication, file, lines, request_address, alarm), retransmitter))
+    }
+
+    /// Checks what can be checked before anything is opened; what runs on a thread of its own has none here.
+    fn check(&self) -> Result<(), OpenError> {
+        let max_datagram = self.line_settings.max_datagram;
+        if !(MIN_DATAGRAM_BYTES..=MAX_DATAGRAM_BYTES).contains(&max_datagram) {
+            return Err(OpenError::MaxDatagram(max_datagram));
+        }
+        if self.retransmitter_core.is_some() || self.retransmitter_priority.is_some() {
+            return Err(OpenError::NoThread);
+        }
+        Ok(())
+    }
+
+    /// Opens the half that serves, and says where it does.
+    fn open_serving(
+        mut self,
+        ring: RingReader<Mapping>,
+        alarm: Option<Arc<Alarm>>,
+    ) -> Result<(Retransmitter, Option<SocketAddrV4>), OpenError> {
+        // Sockets of its own: neither thread waits for the other's.
+        let lines = self.open_lines()?;
+        let socket = self.requests.map(|address| self.open_requests(address)).transpose()?;
         if let Some(address) = self.requests.filter(|address| address.ip().is_loopback())
             && lines.iter().any(|line| !line.is_loopback)
         {
@@ -275,25 +318,28 @@ impl PublisherBuilder {
         if self.responder.networks.is_empty() {
             self.responder.networks = lines.iter().flat_map(|line| line.networks.iter().copied()).collect();
         }
+        // Without a line, the network of the request address itself.
+        if self.responder.networks.is_empty()
+            && let Some(address) = self.requests
+        {
+            let interface = Interface::resolve(&address.ip().to_string()).map_err(OpenError::RequestInterface)?;
+            self.responder.networks.extend(Network::new(interface.address, interface.prefix_length));
+        }
         self.warn_if_secluded();
         let request_address = socket.as_ref().map(UnicastSocket::local_address);
-        let size = RingSize::for_bytes(self.retain_bytes, max_datagram - HEADER_BYTES);
-        let Ring { writer, file } = match &self.ring {
-            Some(path) => ring::open(path, size, self.session)?,
-            None => ring::reserve(size, self.session, self.retain_bytes)?,
-        };
+        let session = ring.session();
         let retransmitter = Retransmitter {
-            responder: Responder::new(writer.reader(), max_datagram, self.responder.clone()),
-            heartbeat: Heartbeat::new(self.heartbeat, self.session, Clock::now()),
+            responder: Responder::new(ring, self.line_settings.max_datagram, self.responder),
+            heartbeat: Heartbeat::new(self.heartbeat, session, Clock::now()),
             socket,
-            // Sockets of its own: neither thread waits for the other's.
-            lines: self.open_lines()?,
+            lines,
             counters: RetransmitterCounters::default(),
-            alarm: alarm.clone(),
+            alarm,
             has_waited: false,
+            watch: None,
+            heartbeat_config: self.heartbeat,
         };
-        let publication = Publication::new(writer, max_datagram);
-        Ok((Publisher::new(publication, file, lines, request_address, alarm), retransmitter))
+        Ok((retransmitter, request_address))
     }
 
     /// Says when requests are answered where hardly anybody is allowed to ask.

@@ -19,6 +19,8 @@ pub enum OpenError {
     Line(Line, SocketError),
     /// The request address names no interface.
     UnspecifiedRequests(SocketAddrV4),
+    /// The interface of the request address cannot be used.
+    RequestInterface(InterfaceError),
     /// The socket of the request address cannot be opened.
     Requests(SocketError),
     /// `max_datagram` is outside `64..=65507`.
@@ -41,6 +43,8 @@ pub enum OpenError {
     },
     /// The retained ring cannot be made.
     Ring(RingError),
+    /// A retransmitter of its own has no ring file to serve.
+    NoRing,
     /// The file of the retained ring cannot be used.
     RingFile(PathBuf, RingFileError),
     /// The retransmitter's thread cannot be pinned.
@@ -62,6 +66,7 @@ impl fmt::Display for OpenError {
             Self::UnspecifiedRequests(address) => {
                 write!(f, "{address} would answer on every interface; name the address of one")
             }
+            Self::RequestInterface(error) => write!(f, "requests: {error}"),
             Self::Requests(error) => error.fmt(f),
             Self::MaxDatagram(bytes) => {
                 write!(f, "{bytes} is not within {MIN_DATAGRAM_BYTES}..={MAX_DATAGRAM_BYTES} bytes (max_datagram)")
@@ -76,6 +81,7 @@ impl fmt::Display for OpenError {
                 write!(f, "there is no memory for a ring of {retain_bytes} bytes; set a smaller one")
             }
             Self::Ring(error) => write!(f, "retained ring: {error}"),
+            Self::NoRing => f.write_str("a retransmitter of its own needs the file of a ring (ring)"),
             Self::RingFile(file, error) => write!(f, "ring {}: {error}", file.display()),
             Self::Pin(error) => write!(f, "the retransmitter's thread: {error}"),
             Self::Priority(error) => write!(f, "the retransmitter's thread: {error}"),
@@ -91,7 +97,7 @@ impl fmt::Display for OpenError {
 impl error::Error for OpenError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Interface(_, error) => error.source(),
+            Self::Interface(_, error) | Self::RequestInterface(error) => error.source(),
             Self::Line(_, error) | Self::Requests(error) => error.source(),
             Self::Ring(error) => error.source(),
             Self::RingFile(_, error) => error.source(),

@@ -3,8 +3,9 @@
 
 use crate::alarm::Alarm;
 use crate::line::{LineSender, Sent};
-use seqcast_protocol::HEADER_BYTES;
-use seqcast_recovery::{ClientReport, Heartbeat, Nanos, Responder, ResponderCounters};
+use crate::watch::Watch;
+use seqcast_protocol::{HEADER_BYTES, SessionId};
+use seqcast_recovery::{ClientReport, Heartbeat, HeartbeatConfig, Nanos, Responder, ResponderCounters};
 use seqcast_transport::{Clock, Mapping, UnicastSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -55,6 +56,10 @@ pub struct RetransmitterCounters {
 /// ([`PublisherBuilder::open_split`](crate::PublisherBuilder::open_split)) calls [`Self::do_work`] until
 /// [`Self::is_finished`]: at once again when it did anything; else as soon as one of [`Self::fds`] is readable, at the
 /// latest after [`Self::timeout`]. Or always at once, on a core that is free for it.
+///
+/// One that serves the ring file of another process
+/// ([`PublisherBuilder::open_retransmitter`](crate::PublisherBuilder::open_retransmitter)) is run likewise, and never
+/// finished. It sends heartbeats only while nobody writes the file, and never an end of session.
 #[derive(Debug)]
 pub struct Retransmitter {
     pub(crate) responder: Responder<Mapping>,
@@ -66,6 +71,9 @@ pub struct Retransmitter {
     pub(crate) alarm: Option<Arc<Alarm>>,
     /// Whether a wait, or a doze, was announced since the last duty cycle.
     pub(crate) has_waited: bool,
+    /// The file of the ring, when its publisher is another process.
+    pub(crate) watch: Option<Watch>,
+    pub(crate) heartbeat_config: HeartbeatConfig,
 }
 
 impl Retransmitter {
@@ -78,6 +86,7 @@ impl Retransmitter {
             self.has_waited = false;
         }
         let now = Clock::now();
+        self.look_at_file(now);
         let limits = if self.alarm.is_some() { ON_ITS_OWN } else { INLINE };
         self.take_requests(now, limits.requests) + self.answer(now, limits.answers) + self.send_heartbeat(now)
     }
@@ -86,9 +95,17 @@ impl Retransmitter {
     /// the next heartbeat is due, and then the publisher's first flush wakes whoever waits for [`Self::fds`], all of them.
     pub fn timeout(&mut self) -> Nanos {
         let now = Clock::now();
-        let due = self.responder.next_answer_at().map_or(self.heartbeat.due(), |at| at.min(self.heartbeat.due()));
+        let heartbeat = match &self.watch {
+            Some(watch) if watch.has_writer() => watch.look_at(),
+            Some(watch) => watch.look_at().min(self.heartbeat.due()),
+            None => self.heartbeat.due(),
+        };
+        let due = self.responder.next_answer_at().map_or(heartbeat, |at| at.min(heartbeat));
         let Some(alarm) = &self.alarm else { return due - now };
         self.has_waited = true;
+        if self.watch.is_some() {
+            return due - now;
+        }
         if self.heartbeat.idle_for(now) < DOZE_AFTER {
             return (due - now).min(BUSY_WAIT);
         }
@@ -110,6 +127,12 @@ impl Retransmitter {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.heartbeat.is_finished(Clock::now())
+    }
+
+    /// The session whose ring it serves.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.responder.ring().session()
     }
 
     /// What is known of each client, by address.
@@ -147,11 +170,25 @@ impl Retransmitter {
         limit
     }
 
+    /// Finds out who writes the ring of another process. While nobody does, all that is retained is offered.
+    fn look_at_file(&mut self, now: Nanos) {
+        let Some(watch) = &mut self.watch else { return };
+        if let Some(ring) = watch.look(now) {
+            self.heartbeat = Heartbeat::new(self.heartbeat_config, ring.session(), now);
+            self.responder.replace_ring(ring);
+        }
+        self.responder.offer_retained(!watch.has_writer());
+    }
+
     fn send_heartbeat(&mut self, now: Nanos) -> usize {
+        // The publisher of another process sends its own heartbeats, and it alone knows whether the session has ended.
+        if self.watch.as_ref().is_some_and(Watch::has_writer) {
+            return 0;
+        }
         let ring = self.responder.ring();
         // The state first: once it says that the session has ended, `sent` is final.
-        let ended = ring.is_ended();
-        let Some(header) = self.heartbeat.poll(now, ring.sent(), ended) else { return 0 };
+        let ended = ring.is_ended() && self.watch.is_none();
+        let Some(header) = self.heartbeat.poll(now, self.responder.offered(), ended) else { return 0 };
         let packet = header.to_bytes();
         let mut copies = 0;
         for line in &self.lines {

@@ -139,6 +139,14 @@ fn create(
     }
 }
 
+/// Opens the ring that another process writes, to serve it.
+pub(crate) fn serve(path: &Path) -> Result<(SharedFile, RingReader<Mapping>), OpenError> {
+    let named = |error| OpenError::RingFile(path.to_owned(), error);
+    let file = SharedFile::open(path).map_err(|error| named(RingFileError::Io(error)))?;
+    let reader = RingReader::open(file.mapping().clone()).map_err(|error| named(RingFileError::Ring(error)))?;
+    Ok((file, reader))
+}
+
 /// The session of the ring in a file; `None` when nothing is there. To go on with whatever it holds.
 ///
 /// # Errors
