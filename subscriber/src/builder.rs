@@ -2,11 +2,11 @@
 
 use crate::OpenError;
 use crate::line::{self, DropCount, LineSource};
+use crate::offset::Offset;
 use crate::path::Path;
-use crate::ring::RingTarget;
+use crate::ring::{Beginning, RingTarget};
 use crate::subscriber::{LinePath, Subscriber};
 use crate::target::TargetSocket;
-use seqcast_protocol::SequenceNumber;
 use seqcast_recovery::{
     GapPolicy, Impairment, ImpairmentConfig, Line, RequestConfig, SessionChoice, Start, Subscription,
     SubscriptionConfig,
@@ -69,6 +69,13 @@ impl SubscriberBuilder {
     #[must_use]
     pub fn start(mut self, start: Start) -> Self {
         self.config.start = start;
+        self
+    }
+
+    /// Goes on where a stored offset says, if the session is its own; of any other session, where [`Self::start`] says.
+    #[must_use]
+    pub fn resume(mut self, offset: Option<Offset>) -> Self {
+        self.config.resume = offset.map(|offset| (offset.session, offset.next));
         self
     }
 
@@ -175,16 +182,12 @@ impl SubscriberBuilder {
         if self.recover_from.len() > MAX_TARGETS {
             return Err(OpenError::TooManyTargets { limit: MAX_TARGETS });
         }
-        let first = match self.config.start {
-            Start::Oldest => 0,
-            Start::Live => SequenceNumber::MAX,
-            Start::At(number) => number,
-        };
+        let beginning = Beginning { start: self.config.start, resume: self.config.resume };
         let mut lines = Vec::new();
         let mut interfaces: Vec<Interface> = Vec::new();
         for line in Line::ALL {
             let Some(source) = &self.lines[line.index()] else { continue };
-            let (socket, interface) = line::open(line, source, &self.interface, self.receive_buffer_bytes, first)?;
+            let (socket, interface) = line::open(line, source, &self.interface, self.receive_buffer_bytes, beginning)?;
             let drops = DropCount::new(&socket);
             lines.push(LinePath { line, path: Path::new(socket, self.impairment(line.index(), 0)), drops });
             interfaces.extend(interface);

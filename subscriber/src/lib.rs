@@ -41,6 +41,7 @@ mod error;
 mod event_loop;
 mod histograms;
 mod line;
+mod offset;
 mod path;
 mod ring;
 mod subscriber;
@@ -50,6 +51,7 @@ pub use builder::SubscriberBuilder;
 pub use error::{LineSourceError, OpenError};
 pub use histograms::Histograms;
 pub use line::LineSource;
+pub use offset::{Offset, OffsetError, StoredOffset};
 pub use ring::RingFileError;
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{

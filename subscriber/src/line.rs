@@ -2,8 +2,7 @@
 
 use crate::error::{LineSourceError, OpenError, SOURCE};
 use crate::path::{Arrival, Receive};
-use crate::ring::RingLine;
-use seqcast_protocol::SequenceNumber;
+use crate::ring::{Beginning, RingLine};
 use seqcast_recovery::{Line, Nanos};
 use seqcast_transport::{BufferGrant, Interface, LineAddress, MulticastReceiver, UnicastSocket, kernel_drops};
 use std::net::Ipv4Addr;
@@ -105,18 +104,18 @@ impl fmt::Display for LineSource {
     }
 }
 
-/// Opens the line; returns its socket, and its interface unless it is a ring. A ring is followed from number `first` on.
+/// Opens the line; returns its socket, and its interface unless it is a ring, which is followed from its beginning on.
 pub(crate) fn open(
     line: Line,
     source: &LineSource,
     default_interface: &str,
     receive_buffer_bytes: Option<usize>,
-    first: SequenceNumber,
+    beginning: Beginning,
 ) -> Result<(LineSocket, Option<Interface>), OpenError> {
     let (address, source) = match &source.0 {
         Kind::Socket { address, source } => (address, source),
         Kind::Ring(file) => {
-            let ring = RingLine::open(file, first).map_err(|error| OpenError::Ring(file.clone(), error))?;
+            let ring = RingLine::open(file, beginning).map_err(|error| OpenError::Ring(file.clone(), error))?;
             return Ok((LineSocket { socket: Socket::Ring(ring), source: None, other_sources: 0 }, None));
         }
     };

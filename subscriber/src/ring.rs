@@ -5,7 +5,7 @@
 
 use crate::path::Arrival;
 use seqcast_protocol::{HEADER_BYTES, Header, Request, SequenceNumber, SessionId};
-use seqcast_recovery::{Followed, Nanos, RingError, RingFollower, RingReadError, RingReader};
+use seqcast_recovery::{Followed, Nanos, RingError, RingFollower, RingReadError, RingReader, Start};
 use seqcast_transport::{DATAGRAM_BUFFER_BYTES, Mapping, SharedFile};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -46,12 +46,31 @@ struct Open {
     follower: RingFollower<Mapping>,
 }
 
+/// Where to begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beginning {
+    pub(crate) start: Start,
+    pub(crate) resume: Option<(SessionId, SequenceNumber)>,
+}
+
+impl Beginning {
+    /// The number to follow a ring of this session from.
+    fn first(self, session: SessionId) -> SequenceNumber {
+        match (self.resume, self.start) {
+            (Some((resumed, number)), _) if resumed == session => number,
+            (_, Start::Oldest) => 0,
+            (_, Start::Live) => SequenceNumber::MAX,
+            (_, Start::At(number)) => number,
+        }
+    }
+}
+
 /// A line that follows a ring.
 #[derive(Debug)]
 pub(crate) struct RingLine {
     path: PathBuf,
-    /// Where to begin in a ring; of one that replaces it, at the oldest.
-    first: SequenceNumber,
+    /// Where to begin in the ring that is found next.
+    beginning: Beginning,
     open: Option<Open>,
     look_for_end_at: Nanos,
     look_at_file_at: Nanos,
@@ -59,10 +78,10 @@ pub(crate) struct RingLine {
 
 impl RingLine {
     /// Opens the ring, if there is one yet.
-    pub(crate) fn open(path: &Path, first: SequenceNumber) -> Result<Self, RingFileError> {
+    pub(crate) fn open(path: &Path, beginning: Beginning) -> Result<Self, RingFileError> {
         let mut line = Self {
             path: path.to_owned(),
-            first,
+            beginning,
             open: None,
             look_for_end_at: Nanos::ZERO,
             look_at_file_at: Nanos::ZERO,
@@ -76,9 +95,12 @@ impl RingLine {
 
     fn find(&mut self) -> Result<(), RingFileError> {
         let Some((file, reader)) = open(&self.path)? else { return Ok(()) };
-        let follower = RingFollower::new(reader, self.first).map_err(RingFileError::Ring)?;
+        let first = self.beginning.first(reader.session());
+        let follower = RingFollower::new(reader, first).map_err(RingFileError::Ring)?;
         self.open = Some(Open { file, follower });
-        self.first = 0;
+        if let Start::At(_) = self.beginning.start {
+            self.beginning.start = Start::Oldest;
+        }
         Ok(())
     }
 

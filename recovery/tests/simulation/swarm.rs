@@ -119,6 +119,7 @@ impl Draw {
             session: SessionChoice::Any,
             lines: [true, false],
             start: self.start(),
+            resume: None,
             gap_policy: match self.random.below(8) {
                 _ if targets == 0 => GapPolicy::Skip,
                 0 => GapPolicy::Skip,
