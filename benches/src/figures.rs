@@ -5,11 +5,11 @@ use hdrhistogram::Histogram;
 use seqcast_recovery::Nanos;
 use std::io::Write;
 
-/// The percentiles that are told.
-const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+/// The percentiles that are told, in thousandths.
+const PERCENTILES: [(&str, u64); 4] = [("p50", 500), ("p90", 900), ("p99", 990), ("p99.9", 999)];
 
 /// A percentile is told when at least so many samples lie beyond it; fewer make it a matter of luck. Arbitrary.
-const SAMPLES_BEYOND: f64 = 10.0;
+const SAMPLES_BEYOND: u64 = 10;
 
 /// The longest time that is told apart: a minute, longer than any run waits for anything.
 const LONGEST: Nanos = Nanos::from_secs(60);
@@ -46,25 +46,26 @@ impl Samples {
 
     /// The percentiles in microseconds.
     pub(crate) fn figure(&self, name: &str) -> Figure {
-        Figure { samples: Some(self.count()), ..Figure::new(name, self.quantiles(1.0), "us") }
+        Figure { samples: Some(self.count()), ..Figure::new(name, self.percentiles(1.0), "us") }
     }
 
     /// The percentiles as multiples of `unit_us`.
     pub(crate) fn multiples(&self, name: &str, unit_us: f64) -> Figure {
-        Figure::new(name, self.quantiles(unit_us), "x")
+        Figure::new(name, self.percentiles(unit_us), "x")
     }
 
     /// The percentiles as multiples of the same ones of `other`.
     pub(crate) fn ratios(&self, name: &str, other: &Self) -> Figure {
-        let both = self.quantiles(1.0).into_iter().zip(other.quantiles(1.0));
+        let both = self.percentiles(1.0).into_iter().zip(other.percentiles(1.0));
         let values = both.map(|((label, value), (_, other))| (label, value / other)).collect();
         Figure::new(name, values, "x")
     }
 
-    fn quantiles(&self, unit_us: f64) -> Vec<(&'static str, f64)> {
-        let is_carried = |&(_, quantile): &(_, f64)| self.count() as f64 * (1.0 - quantile) >= SAMPLES_BEYOND;
-        let value = |quantile| self.0.value_at_quantile(quantile) as f64 / 1e3 / unit_us;
-        QUANTILES.into_iter().filter(is_carried).map(|(label, quantile)| (label, value(quantile))).collect()
+    fn percentiles(&self, unit_us: f64) -> Vec<(&'static str, f64)> {
+        let is_carried = |&(_, thousandths): &(_, u64)| self.count() * (1_000 - thousandths) / 1_000 >= SAMPLES_BEYOND;
+        let value = |thousandths: u64| self.0.value_at_quantile(thousandths as f64 / 1e3) as f64 / 1e3 / unit_us;
+        let carried = PERCENTILES.into_iter().filter(is_carried);
+        carried.map(|(label, thousandths)| (label, value(thousandths))).collect()
     }
 }
 
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_percentile_is_told_only_with_ten_samples_beyond_it() {
-        let labels = |count| samples(count).quantiles(1.0).iter().map(|&(label, _)| label).collect::<Vec<_>>();
+        let labels = |count| samples(count).percentiles(1.0).iter().map(|&(label, _)| label).collect::<Vec<_>>();
         assert_eq!(labels(19), [""; 0]);
         assert_eq!(labels(20), ["p50"]);
         assert_eq!(labels(999), ["p50", "p90"]);

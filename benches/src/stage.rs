@@ -30,10 +30,11 @@ pub(crate) struct Common {
     pub(crate) subscriber_core: usize,
 }
 
-/// A share of datagrams to lose, as `--impair` has it: above 0, so that there is something to repair.
+/// A share of datagrams to lose, written as for an impairment; above 0, so that there is something to repair.
 pub(crate) fn parse_loss(text: &str) -> Result<f64, String> {
     let config: ImpairmentConfig = format!("loss={text}").parse().map_err(words)?;
-    if config.loss > 0.0 { Ok(config.loss) } else { Err("without a loss there is nothing to measure".to_owned()) }
+    let is_only_loss = config == ImpairmentConfig { loss: config.loss, ..ImpairmentConfig::default() };
+    if is_only_loss && config.loss > 0.0 { Ok(config.loss) } else { Err("a loss is a share above 0".to_owned()) }
 }
 
 /// A number per second, from one to a thousand million.
