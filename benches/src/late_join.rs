@@ -8,7 +8,7 @@ use seqcast::pace::{Pace, Schedule, wait_until};
 use seqcast_protocol::SequenceNumber;
 use seqcast_publisher::Publisher;
 use seqcast_recovery::Nanos;
-use seqcast_subscriber::{Start, SubscriberBuilder};
+use seqcast_subscriber::{Idle, IdleStrategy, Start, SubscriberBuilder};
 use seqcast_transport::Clock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
@@ -19,9 +19,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 /// packet was due until its flush returned, by the host's monotonic clock, before the join and after it is live (without),
 /// and between (with).
 ///
-/// The publishing thread is pinned and spins until a packet is due; the retransmitter sleeps on a thread of its own, as by
-/// default. The joiner is pinned and spins; with --with-subscriber a second subscriber that is there from the start shares
-/// its core, on a thread of its own, and both yield between duty cycles.
+/// The publishing thread is pinned and spins until a packet is due; the retransmitter sleeps on a thread of its own, pinned
+/// only if --retransmitter-core is given. The joiner is pinned and idles as --idle says; with --with-subscriber a second
+/// subscriber that is there from the start does the same on another thread of that core. On two cores a joiner that spins
+/// leaves the retransmitter no core of its own.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -41,6 +42,12 @@ pub(crate) struct Options {
     /// MiB retained
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     retain: usize,
+    /// What subscribers do when there is nothing to do: backoff, spin, yield or block
+    #[arg(long, value_name = "STRATEGY", default_value_t)]
+    idle: IdleStrategy,
+    /// The core that the retransmitter's thread is pinned to
+    #[arg(long, value_name = "CORE")]
+    retransmitter_core: Option<usize>,
     /// Let a second subscriber listen from the start
     #[arg(long)]
     with_subscriber: bool,
@@ -82,13 +89,16 @@ struct Join {
 /// Runs the measurement and prints its figures.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let what = format!(
-        "late-join: {} messages/s of {} bytes, {} a packet, {} MiB retained; joined after {} messages; {}",
+        "late-join: {} messages/s of {} bytes, {} a packet, {} MiB retained; joined after {} messages; {}; idle: {}; \
+         retransmitter: {}",
         options.rate,
         options.bytes,
         options.per_packet,
         options.retain,
         options.backlog,
-        if options.with_subscriber { "a second subscriber listens" } else { "nobody else listens" }
+        if options.with_subscriber { "a second subscriber listens" } else { "nobody else listens" },
+        options.idle,
+        options.retransmitter_core.map_or("any core".to_owned(), |core| format!("core {core}")),
     );
     let messages = Messages::uniform(options.bytes, 1);
     figures::report(options.common.rounds, &what, || round(options, &messages))
@@ -96,7 +106,12 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
 
 fn round(options: &Options, messages: &Messages) -> Result<Vec<Figure>, String> {
     let stage = Stage::new()?;
-    let publisher = stage.publisher().retain_bytes(options.retain << 20).open().map_err(words)?;
+    let builder = stage.publisher().retain_bytes(options.retain << 20);
+    let builder = match options.retransmitter_core {
+        Some(core) => builder.retransmitter_core(core),
+        None => builder,
+    };
+    let publisher = builder.open().map_err(words)?;
     let subscriber = || Ok::<_, String>(stage.subscriber(stage.line(), &publisher)?.start(Start::Oldest));
     let (joiner, listener) = (subscriber()?, options.with_subscriber.then(subscriber).transpose()?);
     let listener = listener.map(|builder| builder.open().map_err(words)).transpose()?;
@@ -106,7 +121,9 @@ fn round(options: &Options, messages: &Messages) -> Result<Vec<Figure>, String> 
     let progress = Progress::default();
     let results = std::thread::scope(|scope| {
         let listening = listener.map(|reception| {
-            scope.spawn(|| gate.run(Some(options.common.subscriber_core), || listen(reception, &progress, &gate)))
+            scope.spawn(|| {
+                gate.run(Some(options.common.subscriber_core), || listen(reception, options.idle, &progress, &gate))
+            })
         });
         let results = run_pair(
             &options.common,
@@ -186,19 +203,14 @@ fn join(
     let backlog = progress.published.load(Ordering::Acquire);
     let mut reception = Reception::new(builder.open().map_err(words)?, messages);
     progress.phase.store(JOINING, Ordering::Relaxed);
-    let mut live = None;
+    let (mut live, mut idle) = (None, Idle::new(options.idle));
     while !reception.check().has_ended() {
-        let now = Clock::now();
-        gate.check(now)?;
-        let work = reception.poll(now, |_| {})?;
+        duty_cycle(&mut reception, &mut idle, gate)?;
         if live.is_none() && reception.subscriber().subscription().is_caught_up() {
             progress.phase.store(LIVE, Ordering::Relaxed);
             let counters = reception.subscriber().counters().subscription;
             let next = reception.subscriber().next().unwrap_or_default();
             live = Some((Clock::now(), next, counters.requests, counters.retries));
-        }
-        if work == 0 && options.with_subscriber {
-            std::thread::yield_now();
         }
     }
     reception.check().complete(progress.published.load(Ordering::Acquire))?;
@@ -207,13 +219,32 @@ fn join(
 }
 
 /// Listens from the first message to the end of session.
-fn listen(mut reception: Reception<'_>, progress: &Progress, gate: &Gate) -> Result<(), String> {
+fn listen(
+    mut reception: Reception<'_>,
+    strategy: IdleStrategy,
+    progress: &Progress,
+    gate: &Gate,
+) -> Result<(), String> {
+    let mut idle = Idle::new(strategy);
     while !reception.check().has_ended() {
-        let now = Clock::now();
-        gate.check(now)?;
-        if reception.poll(now, |_| {})? == 0 {
-            std::thread::yield_now();
-        }
+        duty_cycle(&mut reception, &mut idle, gate)?;
     }
     reception.check().complete(progress.published.load(Ordering::Acquire))
+}
+
+/// Polls and idles once.
+///
+/// # Errors
+///
+/// Any violation, and any loss: nobody is lapped while it makes progress.
+fn duty_cycle(reception: &mut Reception<'_>, idle: &mut Idle, gate: &Gate) -> Result<(), String> {
+    let now = Clock::now();
+    gate.check(now).map_err(|error| format!("{error}: {} messages delivered", reception.check().accounted()))?;
+    let work = reception.poll(now, |_| {})?;
+    match reception.check().lost() {
+        0 => {}
+        lost => return Err(format!("{lost} messages lost, {} accounted for", reception.check().accounted())),
+    }
+    let timeout = reception.subscriber().timeout().map(Nanos::from);
+    idle.idle_until_readable(work, reception.subscriber().fds(), timeout).map_err(words)
 }

@@ -93,6 +93,11 @@ impl<'m> Check<'m> {
         self.next_index
     }
 
+    /// How many were told lost.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// Whether the end of session was told.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended

@@ -148,11 +148,8 @@ impl Gate {
     }
 }
 
-/// Runs a publishing and a subscribing thread, each pinned to its core, and returns what both do.
-///
-/// # Errors
-///
-/// The first failure of either, or of another thread that has the gate.
+/// Runs a publishing and a subscribing thread, each pinned to its core, and returns what both do; nothing when one of them
+/// failed, which the gate then tells.
 pub(crate) fn run_pair<P: Send, S: Send>(
     common: &Common,
     gate: &Gate,
