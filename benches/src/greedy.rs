@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 /// One publisher, a message in a packet of its own at even distances, seeded loss on the line alone, one subscriber. In turn,
 /// window by window: nobody else; and a client that sends requests for ranges that are retained, each about a packet and
 /// chosen at random, and discards the answers. Recovery is measured from the duty cycle that raised a gap to the delivery of
-/// its last message, the flush around its call, by the host's monotonic clock; both count in the window in which they end.
+/// its last message, the flush around its call, by the host's monotonic clock; both count in the window in which they began.
 ///
 /// The publishing thread and the subscribing thread are pinned and spin; the retransmitter sleeps on a thread of its own, as
 /// by default. The client's thread is pinned nowhere and sends every millisecond; its socket is never read, so that the
@@ -178,8 +178,31 @@ fn publish(
     Ok((flushes, feed.publisher().counters().retransmitter.responder.retransmissions))
 }
 
+/// The windows as the subscribing thread saw them begin.
+#[derive(Debug)]
+struct Windows(Vec<(Nanos, u8)>);
+
+impl Windows {
+    fn new() -> Self {
+        Self(vec![(Nanos::ZERO, SETTLES)])
+    }
+
+    /// Notes which window it is `now`.
+    fn look(&mut self, now: Nanos, window: u8) {
+        if self.0.last().is_some_and(|&(_, last)| last != window) {
+            self.0.push((now, window));
+        }
+    }
+
+    /// Which window it was `then`.
+    fn at(&self, then: Nanos) -> u8 {
+        let begun = self.0.partition_point(|&(since, _)| since <= then);
+        self.0[begun.saturating_sub(1)].1
+    }
+}
+
 fn subscribe(mut reception: Reception<'_>, progress: &Progress, gate: &Gate) -> Result<(Sides, Stalls), String> {
-    let mut repairs = Sides::new();
+    let (mut repairs, mut windows) = (Sides::new(), Windows::new());
     let mut stalls = Stalls::new(Clock::now());
     let mut work = 0;
     while !(progress.is_final.load(Ordering::Acquire)
@@ -188,8 +211,10 @@ fn subscribe(mut reception: Reception<'_>, progress: &Progress, gate: &Gate) -> 
         let now = Clock::now();
         gate.check(now)?;
         stalls.look(now, work == 0);
-        let window = progress.window.load(Ordering::Relaxed);
-        work = reception.poll(now, |repair| repairs.record(window, repair.delivered - repair.found))?;
+        windows.look(now, progress.window.load(Ordering::Relaxed));
+        work = reception.poll(now, |repair| {
+            repairs.record(windows.at(repair.found), repair.delivered - repair.found);
+        })?;
     }
     progress.is_complete.store(true, Ordering::Release);
     reception.check().complete(progress.published.load(Ordering::Acquire))?;
@@ -249,5 +274,22 @@ impl Greedy {
         let first = 1 + self.random.below(published.saturating_sub(about_a_packet).max(1));
         let request = Request::new(self.session, SequenceRange::with_count(first, about_a_packet)).map_err(words)?;
         self.socket.send(&request.to_bytes()).map(|_| ()).map_err(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_belongs_to_the_window_in_which_it_was_found() {
+        let mut windows = Windows::new();
+        for (now, window) in [(10, SETTLES), (20, WITHOUT), (30, WITHOUT), (40, WITH)] {
+            windows.look(Nanos(now), window);
+        }
+        assert_eq!(
+            [0, 19, 20, 39, 40, 99].map(|then| windows.at(Nanos(then))),
+            [SETTLES, SETTLES, WITHOUT, WITHOUT, WITH, WITH]
+        );
     }
 }

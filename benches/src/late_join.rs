@@ -30,8 +30,8 @@ pub(crate) struct Options {
     /// Messages per second
     #[arg(long, value_name = "N", default_value = "500000", value_parser = parse_rate)]
     rate: f64,
-    /// Bytes of each message
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    /// Bytes of each message; market data has about so many
+    #[arg(long, value_name = "N", default_value_t = 32)]
     bytes: usize,
     /// Messages in each packet
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
@@ -56,7 +56,7 @@ pub(crate) struct Options {
 /// How long a joiner may take: its backlog grows while it catches up.
 const PATIENCE: Nanos = Nanos::from_secs(60);
 
-/// How long the publisher goes on once the joiner is live: as many packets again as before the join would be.
+/// How long the publisher goes on once the joiner is live: as long as the default backlog takes.
 const LIVE_FOR: Nanos = Nanos::from_secs(2);
 
 /// The publisher's first packets are late by whatever wakes up; lateness counts from here on.
