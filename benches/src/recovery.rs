@@ -20,7 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 /// publishing thread: answers are not lost. In turn, swapped every few hundred: repairs, and bare unicast round trips of a
 /// datagram as long as a request and an answer as long as a retransmission. Found is when the duty cycle began that raised
 /// the gap, delivered is when its last message had been handed over, both by the host's monotonic clock; what the library
-/// itself says it took is told beside it.
+/// itself says it took is told beside it. So are bare round trips made as rarely as gaps come, one after each mean distance
+/// of gaps: what a rare path costs that no cache keeps warm.
 ///
 /// The publishing thread and the subscribing thread are pinned and spin. Requests are answered by the publishing thread, at
 /// least once per packet; or, with --own-thread, by a thread that sleeps until a request arrives, on the same core.
@@ -54,6 +55,9 @@ pub(crate) struct Options {
 /// What a round may take beyond ten times its schedule: sessions open, pauses end.
 const PATIENCE: Nanos = Nanos::from_secs(30);
 
+/// For each rare bare round trip so many back to back, so that they take no longer than the feed.
+const TRIPS_PER_RARE_ONE: u64 = 10;
+
 /// Whose turn it is. The subscribing thread decides, but for the pause.
 const FEED: u8 = 0;
 /// The feed is to pause.
@@ -75,6 +79,7 @@ struct Turn {
 #[derive(Debug)]
 struct Seen {
     bare: Samples,
+    rare: Samples,
     repair: Samples,
     told: Samples,
     counters: SubscriberCounters,
@@ -143,6 +148,8 @@ fn round(options: &Options, messages: &Messages, seed: u64) -> Result<Vec<Figure
         seen.bare.figure("bare round trip"),
         seen.repair.figure("gap found to delivered"),
         seen.repair.multiples("gap found to delivered, in median bare round trips", bare_us),
+        seen.rare.figure("bare round trip as rare as gaps"),
+        seen.repair.multiples("gap found to delivered, in median rare round trips", seen.rare.median_us()),
         seen.told.figure("the same as the library tells it"),
         seen.told.multiples("the same as the library tells it, in median bare trips", bare_us),
         per_gap("requests a gap", counters.requests),
@@ -195,7 +202,8 @@ fn subscribe(
     turn: &Turn,
     gate: &Gate,
 ) -> Result<Seen, String> {
-    let (mut bare, mut repair, mut told) = (Samples::new(), Samples::new(), Samples::new());
+    let (mut bare, mut rare, mut repair, mut told) = (Samples::new(), Samples::new(), Samples::new(), Samples::new());
+    let distance = Nanos((options.interval.0 as f64 / options.loss) as u64);
     let mut stalls = Stalls::new(Clock::now());
     let mut work = 1;
     while repair.count() < options.gaps {
@@ -219,11 +227,19 @@ fn subscribe(
         for _ in 0..options.swap {
             bare.record(ping.trip(bare.count(), gate)?);
         }
+        for _ in 0..options.swap.div_ceil(TRIPS_PER_RARE_ONE) {
+            let due = Clock::now() + distance;
+            // As between gaps: the subscriber is polled and has nothing.
+            while Clock::now() < due {
+                reception.poll(Clock::now(), |_| {})?;
+            }
+            rare.record(ping.trip(rare.count(), gate)?);
+        }
         work = 1;
     }
     turn.phase.store(DONE, Ordering::Release);
     reception.check().complete(turn.published.load(Ordering::Relaxed))?;
-    Ok(Seen { bare, repair, told, counters: reception.subscriber().counters(), stalls })
+    Ok(Seen { bare, rare, repair, told, counters: reception.subscriber().counters(), stalls })
 }
 
 /// Runs the retransmitter as its publisher would, but at a priority.
