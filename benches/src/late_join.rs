@@ -10,7 +10,7 @@ use seqcast_publisher::Publisher;
 use seqcast_recovery::Nanos;
 use seqcast_subscriber::{Idle, IdleStrategy, Start, SubscriberBuilder};
 use seqcast_transport::Clock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 /// Measure a publisher's lateness without and with a late joiner that catches up, and the time until it is live
 ///
@@ -71,7 +71,6 @@ const LIVE: u8 = 2;
 struct Progress {
     phase: AtomicU8,
     published: AtomicUsize,
-    has_ended: AtomicBool,
 }
 
 /// What the joiner saw.
@@ -182,7 +181,6 @@ fn publish(
             _ => without.record(flushed - due),
         }
     }
-    progress.has_ended.store(true, Ordering::Release);
     let go_on = || gate.check(Clock::now()).is_ok();
     publisher.close_while(go_on).map_err(words)?;
     Ok((without, with))
