@@ -410,6 +410,12 @@ impl Subscription {
         self.requester.round_trip()
     }
 
+    /// How many messages the other line has shown that this one has yet to: lost on it, if it never carries them.
+    #[must_use]
+    pub fn line_behind(&self, line: Line) -> u64 {
+        self.lines.behind(line)
+    }
+
     /// By how much the line that the last datagram came on lagged behind the other one, if that is known: the other
     /// line, and the time; once.
     pub fn take_lead(&mut self) -> Option<(Line, Nanos)> {
