@@ -64,6 +64,8 @@ struct State {
     cursor: u64,
     /// When the first mark was set that it has not come by, if that one was forgotten.
     forgotten_at: Option<Nanos>,
+    /// The lowest number that it showed since its numbers began again, if they did.
+    rewound_to: Option<SequenceNumber>,
     /// What it went past and has not carried.
     missing: GapSet,
     /// The most that it has lagged lately; none before the first time.
@@ -120,6 +122,7 @@ impl Lines {
             next: 0,
             cursor: 0,
             forgotten_at: None,
+            rewound_to: None,
             missing: GapSet::new(MISSING_RANGES),
             lag: None,
             condition: Condition::Fine,
@@ -133,7 +136,7 @@ impl Lines {
         (self.first_mark, self.shown, self.has_heard, self.lead) = (0, 0, false, None);
         for state in &mut self.states {
             (state.has_heard, state.next, state.cursor, state.lag) = (false, 0, 0, None);
-            state.forgotten_at = None;
+            (state.forgotten_at, state.rewound_to) = (None, None);
             state.missing.clear();
             if state.condition == Condition::Behind {
                 state.condition = Condition::Fine;
@@ -271,6 +274,28 @@ impl Lines {
             }
         };
         self.states.iter().filter_map(due).min()
+    }
+
+    /// One past the highest number that a line has shown; none before it is heard.
+    pub(crate) fn next(&self, line: Line) -> Option<SequenceNumber> {
+        let state = &self.states[line.index()];
+        state.has_heard.then_some(state.next)
+    }
+
+    /// Whether the numbers of a line have begun again.
+    pub(crate) fn is_rewound(&self, line: Line) -> bool {
+        self.states[line.index()].rewound_to.is_some()
+    }
+
+    /// Notes that the numbers of a line have begun again, and show `sequence`; returns the lowest number from which they go on,
+    /// once they have begun again on every line that was heard lately.
+    pub(crate) fn rewind(&mut self, now: Nanos, line: Line, sequence: SequenceNumber) -> Option<SequenceNumber> {
+        let state = &mut self.states[line.index()];
+        state.heard_at = now;
+        state.rewound_to = Some(state.rewound_to.map_or(sequence, |lowest| lowest.min(sequence)));
+        let is_live = |state: &&State| state.has_heard && now - state.heard_at < self.limits.behind_after;
+        let mut live = self.states.iter().filter(is_live).map(|state| state.rewound_to);
+        live.try_fold(SequenceNumber::MAX, |lowest, to| Some(lowest.min(to?)))
     }
 
     /// How many messages a line has yet to show that the other one has.

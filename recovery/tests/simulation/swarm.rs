@@ -3,7 +3,7 @@
 use crate::plan::{ClientPlan, Ending, PathPlan, Scenario, SessionPlan, Step};
 use crate::world::World;
 use seqcast_recovery::{
-    GapPolicy, HeartbeatConfig, ImpairmentConfig, Nanos, Random, RequestConfig, SessionChoice, Start,
+    GapPolicy, HeartbeatConfig, ImpairmentConfig, Nanos, Random, RequestConfig, RewindPolicy, SessionChoice, Start,
     SubscriptionConfig,
 };
 use std::ops::Range;
@@ -126,6 +126,7 @@ impl Draw {
                 1 => GapPolicy::Stop,
                 _ => GapPolicy::Wait { give_up: Nanos::from_secs(10) },
             },
+            rewind_policy: RewindPolicy::default(),
             request_targets: targets,
             request: RequestConfig {
                 delay: if self.one_in(2) { Nanos::ZERO } else { self.micros(0..1_500) },
