@@ -6,8 +6,8 @@ use crate::retransmitter::{Retransmitter, RetransmitterCounters, RetransmitterTh
 use crate::{OpenError, RingMemory};
 use seqcast_protocol::{HEADER_BYTES, SessionId};
 use seqcast_recovery::{
-    Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Publication, Responder, RingSize,
-    RingWriter,
+    Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Publication, Responder, ResponderConfig,
+    RingSize, RingWriter,
 };
 use seqcast_transport::{BufferGrant, Clock, UnicastSocket, pin_to_core};
 use std::net::SocketAddrV4;
@@ -192,7 +192,11 @@ impl PublisherBuilder {
             RingMemory::reserve(size.words()).map_err(|_| OpenError::Memory { retain_bytes: self.retain_bytes })?;
         let ring = RingWriter::create(memory, size, self.session).map_err(OpenError::Ring)?;
         let retransmitter = Retransmitter {
-            responder: Responder::new(ring.reader(), max_datagram, self.answer_foreign),
+            responder: Responder::new(
+                ring.reader(),
+                max_datagram,
+                ResponderConfig { answers_foreign: self.answer_foreign, ..ResponderConfig::default() },
+            ),
             heartbeat: Heartbeat::new(self.heartbeat, self.session, Clock::now()),
             socket,
             // Sockets of its own: neither thread waits for the other's.

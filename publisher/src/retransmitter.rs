@@ -4,7 +4,7 @@
 use crate::RingMemory;
 use crate::line::{LineSender, Sent};
 use seqcast_protocol::HEADER_BYTES;
-use seqcast_recovery::{Heartbeat, Nanos, Refusal, Responder, ResponderCounters};
+use seqcast_recovery::{Heartbeat, Nanos, Responder, ResponderCounters};
 use seqcast_transport::{Clock, UnicastSocket, wait_readable};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,14 +92,13 @@ impl Retransmitter {
         for count in 0..REQUESTS_PER_CYCLE {
             // An error here is one that an earlier answer has met; the socket goes on.
             let Ok(Some((length, client))) = socket.recv_from(&mut buffer) else { return count };
-            match self.responder.answer(&buffer[..length]) {
-                Ok(packet) => {
-                    self.heartbeat.handle_request(now);
-                    if socket.send_to(packet, client).is_err() {
-                        self.counters.refused_sends += 1;
-                    }
+            if self.responder.handle_request(now, client, &buffer[..length]).is_ok() {
+                self.heartbeat.handle_request(now);
+            }
+            while let Some((client, packet)) = self.responder.poll_answer(now) {
+                if socket.send_to(packet, client).is_err() {
+                    self.counters.refused_sends += 1;
                 }
-                Err(Refusal::Malformed | Refusal::Foreign | Refusal::NotYet) => {}
             }
         }
         REQUESTS_PER_CYCLE

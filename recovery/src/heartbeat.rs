@@ -84,6 +84,12 @@ impl Heartbeat {
         Some(if ended { Header::end_of_session(self.session, sent) } else { Header::heartbeat(self.session, sent) })
     }
 
+    /// Whether [`Self::poll`] has been told of all this: `sent`, and whether the session has `ended`.
+    #[must_use]
+    pub fn knows(&self, sent: SequenceNumber, ended: bool) -> bool {
+        sent == self.sent && ended == self.ended_at.is_some()
+    }
+
     /// When the next one leaves if nothing is sent before.
     #[must_use]
     pub const fn due(&self) -> Nanos {

@@ -37,8 +37,8 @@
 //! ## The driving contract of a publication
 //!
 //! **Claim and commit messages, then [`Publication::flush`], which retains them and hands out packets for every line. A
-//! [`Responder`] answers requests from a reader of the ring, and a [`Heartbeat`] says when to break the silence; both run
-//! wherever the caller likes.**
+//! [`Responder`] takes requests and hands out answers, in turn, from a reader of the ring, and a [`Heartbeat`] says when to
+//! break the silence; both run wherever the caller likes.**
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -49,6 +49,7 @@ extern crate std;
 mod config;
 mod copies;
 mod counters;
+mod doze;
 mod duration;
 mod event;
 mod gaps;
@@ -56,6 +57,7 @@ mod heartbeat;
 mod impairment;
 mod lines;
 mod liveness;
+mod network;
 mod packing;
 mod publication;
 mod random;
@@ -70,6 +72,7 @@ mod window;
 
 pub use config::{GapPolicy, SessionChoice, Start, SubscriptionConfig};
 pub use counters::{Counters, LineCounters};
+pub use doze::Doze;
 pub use duration::{DurationError, parse_duration};
 pub use event::{
     EndOfSession, Event, Gap, GapOrigin, Line, Loss, LossCause, Message, NewSession, PreviousSession, Recovered,
@@ -78,11 +81,12 @@ pub use event::{
 pub use gaps::GapSet;
 pub use heartbeat::{Heartbeat, HeartbeatConfig};
 pub use impairment::{Impairment, ImpairmentConfig, ImpairmentCounters, ImpairmentError, Verdict};
+pub use network::{Network, NetworkError};
 pub use publication::{Claim, ClaimError, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Publication};
 pub use random::Random;
 pub use record::GapRecord;
 pub use requester::RequestConfig;
-pub use responder::{Refusal, Responder, ResponderCounters};
+pub use responder::{Budget, ClientReport, Refusal, Responder, ResponderConfig, ResponderCounters};
 pub use ring::{MAX_BLOCKS_BYTES, RetainError, RingError, RingRead, RingReadError, RingReader, RingSize, RingWriter};
 pub use subscription::{OutgoingRequest, Subscription};
 pub use time::Nanos;

@@ -5,7 +5,7 @@
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 use seqcast_protocol::{SequenceRange, SessionId};
-use seqcast_recovery::{RingReadError, RingReader, RingSize, RingWriter};
+use seqcast_recovery::{Doze, RingReadError, RingReader, RingSize, RingWriter};
 use std::sync::Arc;
 
 type Memory = Arc<[AtomicU64]>;
@@ -140,5 +140,24 @@ fn a_reader_that_goes_on_from_record_to_record_is_told_when_it_is_overtaken() {
         });
         read(&mut reader, SequenceRange::new(1, 9), |_| 1);
         thread.join().unwrap();
+    });
+}
+
+#[test]
+fn whoever_sleeps_while_something_was_sent_is_woken() {
+    model(|| {
+        let mut writer = ring(4, 4, 8);
+        let reader = writer.reader();
+        let doze = Arc::new(Doze::default());
+        let theirs = Arc::clone(&doze);
+        let thread = thread::spawn(move || {
+            writer.retain(1, &block(1, 1)).unwrap();
+            writer.mark_sent(2);
+            theirs.interrupt()
+        });
+        doze.begin();
+        let sleeps = reader.sent() == 1;
+        let is_woken = thread.join().unwrap();
+        assert!(is_woken || !sleeps);
     });
 }

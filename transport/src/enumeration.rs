@@ -14,6 +14,8 @@ pub(crate) struct Entry {
     /// The address's label, `eth0` or `eth0:1`.
     pub(crate) label: String,
     pub(crate) address: Option<Ipv4Addr>,
+    /// How many leading bits of the address name its network, 0..=32; 0 without an address.
+    pub(crate) prefix_length: u8,
     pub(crate) flags: c_int,
 }
 
@@ -21,6 +23,13 @@ impl Entry {
     /// The label without what an alias adds.
     pub(crate) fn device(&self) -> &str {
         self.label.split(':').next().unwrap_or_default()
+    }
+
+    /// Whether `other` is in the network of the entry's address.
+    pub(crate) fn network_has(&self, other: Ipv4Addr) -> bool {
+        let host_bits = 32 - u32::from(self.prefix_length);
+        let differs = |address| (u32::from(address) ^ u32::from(other)).checked_shr(host_bits).unwrap_or(0) != 0;
+        self.address.is_some_and(|address| !differs(address))
     }
 
     pub(crate) fn has(&self, flag: c_int) -> bool {
@@ -56,7 +65,8 @@ pub(crate) fn entries() -> io::Result<Vec<Entry>> {
         let label = unsafe { CStr::from_ptr(entry.ifa_name) }.to_string_lossy().into_owned();
         let address = ipv4(entry.ifa_addr);
         if address.is_some() || is_packet(entry.ifa_addr) {
-            found.push(Entry { label, address, flags: entry.ifa_flags.cast_signed() });
+            let prefix_length = ipv4(entry.ifa_netmask).map_or(0, |netmask| u32::from(netmask).leading_ones() as u8);
+            found.push(Entry { label, address, prefix_length, flags: entry.ifa_flags.cast_signed() });
         }
     }
     Ok(found)

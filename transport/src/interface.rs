@@ -16,6 +16,8 @@ pub struct Interface {
     pub index: u32,
     /// The address that datagrams leave with.
     pub address: Ipv4Addr,
+    /// How many leading bits of the address name the network it is on, 0..=32; 32 on a point-to-point link.
+    pub prefix_length: u8,
     /// The largest IP packet in bytes; a UDP payload is 28 bytes smaller.
     pub mtu: u32,
     /// Whether this is the loopback device, so that nothing leaves the host.
@@ -123,6 +125,7 @@ impl Interface {
             name,
             index,
             address,
+            prefix_length: entry.prefix_length,
             mtu,
             is_loopback: entry.has(libc::IFF_LOOPBACK),
             is_multicast: entry.has(libc::IFF_MULTICAST),
@@ -167,11 +170,13 @@ fn select(entries: &[Entry], text: &str) -> Result<(Entry, Ipv4Addr), InterfaceE
     }
 }
 
-/// The entries that hold the address; of a 127.0.0.0/8 address that is on no list, the loopback device.
+/// The entries that hold the address; of a 127.0.0.0/8 address that is on no list, the loopback device's entry whose
+/// network it is in.
 fn by_address(entries: &[Entry], asked: Ipv4Addr) -> Vec<(&Entry, Option<Ipv4Addr>)> {
     let exact: Vec<_> = entries.iter().filter(|entry| entry.address == Some(asked)).collect();
     let found = if exact.is_empty() && asked.is_loopback() {
-        entries.iter().filter(|entry| entry.has(libc::IFF_LOOPBACK)).take(1).collect()
+        let loopback = entries.iter().filter(|entry| entry.has(libc::IFF_LOOPBACK));
+        loopback.max_by_key(|entry| entry.network_has(asked)).into_iter().collect()
     } else {
         exact
     };
@@ -197,7 +202,8 @@ mod tests {
     const ETHERNET: i32 = libc::IFF_UP | libc::IFF_MULTICAST;
 
     fn entry(label: &str, address: Option<[u8; 4]>, flags: i32) -> Entry {
-        Entry { label: label.to_owned(), address: address.map(Ipv4Addr::from), flags }
+        let prefix_length = address.map_or(0, |address| if address[0] == 127 { 8 } else { 24 });
+        Entry { label: label.to_owned(), address: address.map(Ipv4Addr::from), prefix_length, flags }
     }
 
     fn machine() -> Vec<Entry> {
@@ -240,6 +246,22 @@ mod tests {
     }
 
     #[test]
+    fn address_that_no_list_holds_is_in_the_network_of_loopback() {
+        let mut entries = machine();
+        let service = entry("lo:1", Some([10, 9, 9, 9]), LOOPBACK);
+        entries.insert(0, service.clone());
+        entries.push(service);
+        let (entry, _) = select(&entries, "127.9.8.7").unwrap();
+        assert_eq!((entry.label.as_str(), entry.prefix_length), ("lo", 8));
+    }
+
+    #[test]
+    fn loopback_that_is_down_is_refused_with_the_mend() {
+        let refusal = select(&[entry("lo", None, libc::IFF_LOOPBACK)], "127.0.0.1").unwrap_err().to_string();
+        assert!(refusal.ends_with("`ip link set dev lo up`"), "{refusal}");
+    }
+
+    #[test]
     fn name_with_several_addresses_is_refused_with_its_choices() {
         assert_eq!(
             refusal("eth1"),
@@ -266,9 +288,10 @@ mod tests {
     #[test]
     fn loopback_of_this_machine_resolves_by_address() {
         let interface = Interface::resolve("127.0.0.1").unwrap();
-        assert_eq!(interface.address, Ipv4Addr::LOCALHOST);
+        assert_eq!((interface.address, interface.prefix_length), (Ipv4Addr::LOCALHOST, 8));
         assert!(interface.is_loopback && interface.is_up && interface.index > 0 && interface.mtu >= 1_500);
         let other = Interface::resolve("127.0.0.77").unwrap();
-        assert_eq!((other.index, other.address), (interface.index, Ipv4Addr::new(127, 0, 0, 77)));
+        assert_eq!((other.index, other.prefix_length), (interface.index, 8));
+        assert_eq!(other.address, Ipv4Addr::new(127, 0, 0, 77));
     }
 }

@@ -1,4 +1,5 @@
-//! What the publisher and the subscriber both need of the machine: sockets, interfaces, the clock, pinning, idling.
+//! What the publisher and the subscriber both need of the machine: sockets, interfaces, the clock, pinning, priority,
+//! idling, waking.
 //!
 //! Linux and IPv4 only. Nothing here knows the wire format or decides anything. Every socket is non-blocking, never
 //! lets a datagram be fragmented by IP, and reads back each option that a kernel could silently ignore. All system
@@ -17,6 +18,7 @@ mod idle;
 mod interface;
 mod opening;
 mod pin;
+mod priority;
 mod receiver;
 mod sender;
 mod socket_error;
@@ -24,6 +26,7 @@ mod socket_error;
 mod sys;
 mod unicast;
 mod wait;
+mod waker;
 
 pub use address::{MulticastAddress, MulticastAddressError};
 pub use buffer::BufferGrant;
@@ -33,11 +36,13 @@ pub use drops::kernel_drops;
 pub use idle::{Idle, IdleStrategy, UnknownIdleStrategy};
 pub use interface::{Interface, InterfaceError};
 pub use pin::{PinError, pin_to_core};
+pub use priority::{PriorityError, set_fifo_priority};
 pub use receiver::MulticastReceiver;
 pub use sender::MulticastSender;
 pub use socket_error::SocketError;
 pub use unicast::UnicastSocket;
 pub use wait::{WAIT_LIMIT, wait_readable};
+pub use waker::Waker;
 
 /// Bytes of a receive buffer that no datagram can overflow: an IPv4 UDP payload is at most 65,507 bytes.
 pub const DATAGRAM_BUFFER_BYTES: usize = 65_536;

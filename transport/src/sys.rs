@@ -3,10 +3,10 @@
 use std::io;
 use std::mem::size_of_val;
 use std::net::Ipv4Addr;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use libc::{c_int, c_void, pollfd, socklen_t, timespec};
+use libc::{c_int, c_void, pollfd, sched_param, socklen_t, timespec};
 use seqcast_recovery::Nanos;
 
 /// `SO_MEMINFO` of the generic socket numbering (include/uapi/asm-generic/socket.h), which `libc` does not name.
@@ -82,4 +82,34 @@ pub(crate) fn poll(set: &mut [pollfd], timeout: Option<Nanos>) -> io::Result<usi
     // a null signal mask leaves the mask alone.
     let ready = unsafe { libc::ppoll(set.as_mut_ptr(), set.len() as libc::nfds_t, timeout, ptr::null()) };
     usize::try_from(ready).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes an eventfd that is at 0, does not block, and is closed on exec.
+pub(crate) fn event() -> io::Result<OwnedFd> {
+    // SAFETY: eventfd takes no pointer.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+    check(fd)?;
+    // SAFETY: the kernel has just made `fd`, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The number that stands for the calling thread in sched_setscheduler(2) and its kin.
+const THIS_THREAD: libc::pid_t = 0;
+
+/// Sets the policy and the priority of the calling thread.
+pub(crate) fn set_scheduling(policy: c_int, priority: c_int) -> io::Result<()> {
+    let parameters = sched_param { sched_priority: priority };
+    // SAFETY: `parameters` outlives the call; the kernel only reads it.
+    check(unsafe { libc::sched_setscheduler(THIS_THREAD, policy, &raw const parameters) })
+}
+
+/// Reads the policy and the priority of the calling thread.
+pub(crate) fn scheduling() -> io::Result<(c_int, c_int)> {
+    let mut parameters = sched_param { sched_priority: 0 };
+    // SAFETY: sched_getscheduler takes no pointer.
+    let policy = unsafe { libc::sched_getscheduler(THIS_THREAD) };
+    check(policy)?;
+    // SAFETY: `parameters` is live and writable for the length of the call.
+    check(unsafe { libc::sched_getparam(THIS_THREAD, &raw mut parameters) })?;
+    Ok((policy, parameters.sched_priority))
 }

@@ -5,9 +5,10 @@ use crate::plan::{ClientPlan, Ending, PathPlan, Scenario, SessionPlan, Step};
 use crate::world::World;
 use seqcast_protocol::{Request, SequenceRange, SessionId};
 use seqcast_recovery::{
-    GapOrigin, GapPolicy, ImpairmentConfig, LossCause, Nanos, Refusal, RequestConfig, Responder, RingSize, RingWriter,
-    SessionChoice, Start, Status,
+    GapOrigin, GapPolicy, ImpairmentConfig, LossCause, Nanos, Refusal, RequestConfig, Responder, ResponderConfig,
+    RingSize, RingWriter, SessionChoice, Start, Status,
 };
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -333,11 +334,13 @@ fn nobody_is_told_of_numbers_that_the_lines_have_not_carried() {
     let size = RingSize::for_bytes(1, 64);
     let memory: Arc<[AtomicU64]> = (0..size.words()).map(|_| AtomicU64::new(0)).collect();
     let mut ring = RingWriter::create(memory, size, SessionId::UNKNOWN).expect("a valid ring");
-    let mut responder = Responder::new(ring.reader(), 1_472, false);
+    let mut responder = Responder::new(ring.reader(), 1_472, ResponderConfig::default());
+    let client = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
     let request = Request::new(SessionId::UNKNOWN, range(1, 9)).expect("a request").to_bytes();
     ring.retain(1, &[0, 0]).expect("it fits");
-    assert_eq!(responder.answer(&request), Err(Refusal::NotYet));
+    assert_eq!(responder.handle_request(Nanos::ZERO, client, &request), Err(Refusal::NotYet));
     ring.mark_sent(2);
     ring.retain(1, &[0, 0]).expect("it fits");
-    assert_eq!(responder.answer(&request).map(<[u8]>::len), Ok(22), "number 1 alone");
+    assert_eq!(responder.handle_request(Nanos::ZERO, client, &request), Ok(()));
+    assert_eq!(responder.poll_answer(Nanos::ZERO).map(|(_, answer)| answer.len()), Some(22), "number 1 alone");
 }

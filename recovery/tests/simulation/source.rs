@@ -3,7 +3,10 @@
 
 use crate::plan::{Ending, SessionPlan};
 use seqcast_protocol::{HEADER_BYTES, Packet, PacketKind, Request, SequenceNumber, SessionId};
-use seqcast_recovery::{ClaimError, Heartbeat, Nanos, Publication, Random, Responder, RingSize, RingWriter};
+use seqcast_recovery::{
+    ClaimError, Heartbeat, Nanos, Publication, Random, Responder, ResponderConfig, RingSize, RingWriter,
+};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -47,7 +50,7 @@ impl Source {
         Self {
             random: Random::new(seed ^ plan.begins.0),
             publication: Some(Publication::new(ring, plan.max_datagram)),
-            responder: Some(Responder::new(reader, plan.max_datagram, false)),
+            responder: Some(Responder::new(reader, plan.max_datagram, ResponderConfig::default())),
             heartbeat: Heartbeat::new(plan.heartbeat, plan.session, plan.begins),
             truth,
             plan: plan.clone(),
@@ -125,9 +128,15 @@ impl Source {
         self.responder.is_some()
     }
 
-    /// Answers one request, and checks the answer by the rules of the wire.
-    pub(crate) fn answer(&mut self, now: Nanos, datagram: &[u8]) -> Option<Vec<u8>> {
-        let answer = self.responder.as_mut()?.answer(datagram).ok()?.to_vec();
+    /// Answers one request of a client, and checks the answer by the rules of the wire.
+    pub(crate) fn answer(&mut self, now: Nanos, client: usize, datagram: &[u8]) -> Option<Vec<u8>> {
+        let client = SocketAddrV4::new(Ipv4Addr::LOCALHOST, client as u16);
+        let responder = self.responder.as_mut()?;
+        responder.handle_request(now, client, datagram).ok()?;
+        let (served, answer) =
+            responder.poll_answer(now).expect("nobody waits for another one's turn, or for a budget");
+        assert_eq!(served, client);
+        let answer = answer.to_vec();
         self.heartbeat.handle_request(now);
         let request = Request::parse(datagram).expect("only a request is answered");
         let packet = Packet::parse(&answer).expect("an answer is a packet");

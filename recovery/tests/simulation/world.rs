@@ -152,7 +152,7 @@ impl World {
                 // The address belongs to the newest publisher.
                 let now = self.now;
                 let source = self.sources.iter_mut().rfind(|source| source.plan.begins <= now && source.is_answering());
-                if let Some(answer) = source.and_then(|source| source.answer(now, &datagram)) {
+                if let Some(answer) = source.and_then(|source| source.answer(now, client, &datagram)) {
                     self.transmit(PathId::Answer(client, target), &answer);
                 }
             }
