@@ -5,8 +5,8 @@ use crate::plan::{ClientPlan, Ending, PathPlan, Scenario, SessionPlan, Step};
 use crate::world::World;
 use seqcast_protocol::{Request, SequenceRange, SessionId};
 use seqcast_recovery::{
-    GapOrigin, GapPolicy, ImpairmentConfig, LossCause, Nanos, Refusal, RequestConfig, Responder, ResponderConfig,
-    RingSize, RingWriter, SessionChoice, Start, Status,
+    GapOrigin, GapPolicy, ImpairmentConfig, LossCause, Nanos, Refusal, Responder, ResponderConfig, RingSize,
+    RingWriter, SessionChoice, Start, Status,
 };
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -219,8 +219,8 @@ fn a_dead_responder_is_given_up_after_the_deadline_and_counted_from_the_last_pro
 
     // A second line, late and without 10, fills a second gap: the deadline of the first counts from there.
     client.lines[0].loses = vec![10, 500];
-    client.lines.push(PathPlan { latency: millis(1_500), ..PathPlan::clean(Nanos::ZERO) });
-    client.lines[1].loses = vec![10];
+    let late = PathPlan { loses: vec![10], ..PathPlan::clean(millis(1_500)) };
+    let client = ClientPlan { lines: vec![client.lines[0].clone(), late], ..client };
     let mut scenario = Scenario::new(session, vec![client]);
     scenario.is_answered = false;
     scenario.clean_from = Nanos::from_secs(60);
@@ -320,10 +320,8 @@ fn empty_messages_and_packets_of_many_are_messages_like_others() {
 
 #[test]
 fn a_second_line_fills_the_gap_before_any_request() {
-    let mut client = ClientPlan::clean(1);
-    client.lines.push(PathPlan::clean(micros(80)));
-    client.lines[0].loses = (8..=990).step_by(7).collect();
-    client.config.request = RequestConfig { delay: micros(200), ..RequestConfig::default() };
+    let a = PathPlan { loses: (8..=990).step_by(7).collect(), ..PathPlan::clean(micros(20)) };
+    let client = ClientPlan::clean(1).with_lines(a, PathPlan::clean(micros(80)));
     let world = World::run(&Scenario::new(thousand(), vec![client]));
     assert_eq!(messages(&world), (1..=1_000).collect::<Vec<_>>());
     assert_eq!((world.clients[0].economy.requests, troubles(&world)), (0, vec![]));

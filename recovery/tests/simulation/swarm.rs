@@ -3,7 +3,7 @@
 use crate::plan::{ClientPlan, Ending, PathPlan, Scenario, SessionPlan, Step};
 use crate::world::World;
 use seqcast_recovery::{
-    GapPolicy, HeartbeatConfig, ImpairmentConfig, Nanos, Random, RequestConfig, SessionChoice, Start,
+    GapPolicy, HeartbeatConfig, ImpairmentConfig, Nanos, Random, RequestConfig, ResponderConfig, SessionChoice, Start,
     SubscriptionConfig,
 };
 use std::ops::Range;
@@ -55,7 +55,15 @@ impl Draw {
                 client
             })
             .collect();
-        Scenario { seed, sessions, clients, clean_from, deadline: clean_from + Nanos::from_secs(60), is_answered: true }
+        Scenario {
+            seed,
+            sessions,
+            clients,
+            floods: vec![],
+            clean_from,
+            deadline: clean_from + Nanos::from_secs(60),
+            is_answered: true,
+        }
     }
 
     /// One session, or two: the first ended, or died.
@@ -104,6 +112,9 @@ impl Draw {
                 linger_quiet: Nanos::from_secs(4),
                 ..HeartbeatConfig::default()
             },
+            recuts_b: self.one_in(3),
+            responder: ResponderConfig::default(),
+            service: Nanos::ZERO,
         }
     }
 
@@ -111,13 +122,13 @@ impl Draw {
         let is_impaired = !self.one_in(8);
         let targets = self.of(&[0, 1, 1, 1, 2]);
         let path = |draw: &mut Self| if is_impaired { draw.path(clean_from) } else { PathPlan::clean(Nanos(9)) };
-        let lines = (0..if self.one_in(2) { 2 } else { 1 }).map(|_| path(self)).collect();
+        let lines: Vec<_> = (0..if self.one_in(2) { 2 } else { 1 }).map(|_| path(self)).collect();
         let ways = (0..targets).map(|_| (path(self), path(self))).collect();
         let is_small = self.one_in(3);
         let tight = [1, 2, 3, 8, 32];
         let config = SubscriptionConfig {
             session: SessionChoice::Any,
-            lines: [true, false],
+            lines: [true, lines.len() > 1],
             start: self.start(),
             gap_policy: match self.random.below(8) {
                 _ if targets == 0 => GapPolicy::Skip,
@@ -148,6 +159,7 @@ impl Draw {
             targets: ways,
             limit: self.of(&[1, 2, 3, 7, 64, usize::MAX, usize::MAX, usize::MAX]),
             pause: if is_slow { self.micros(0..60) } else { Nanos::ZERO },
+            datagrams_per_cycle: self.of(&[1, 3, 256, 256]),
             receive_buffer: if is_slow { self.of(&[1, 5, 40]) } else { usize::MAX },
             stalls: if is_slow { self.intervals(clean_from, 20_000) } else { vec![] },
         }
@@ -176,6 +188,7 @@ impl Draw {
             },
             blackouts: if self.one_in(4) { self.intervals(clean_from, 60_000) } else { vec![] },
             loses: vec![],
+            flips: None,
         }
     }
 
