@@ -9,8 +9,8 @@ use crate::{GapSet, Line, LineCounters, Nanos, Status};
 use alloc::collections::VecDeque;
 use seqcast_protocol::{SequenceNumber, SequenceRange};
 
-/// How many marks are kept: those of 40 ms at 100,000 packets/s. A line that is further behind is known to lag at least
-/// as long as the oldest of them.
+/// How many marks are kept: those of 40 ms at 100,000 packets/s. When a line is further behind, these are the first that it
+/// has not come by, and the latest.
 const MARKS: usize = 4_096;
 
 /// How many separate ranges that one line has missed are remembered, so that what comes late is told from what comes
@@ -95,7 +95,7 @@ pub(crate) struct Lines {
     limits: LineLimits,
     states: [State; 2],
     marks: VecDeque<Mark>,
-    /// How many marks have been forgotten: the count of the first that is kept.
+    /// How many marks both lines have come by: the count of the first that is kept.
     first_mark: u64,
     /// One past the highest number that any line has shown.
     shown: SequenceNumber,
@@ -206,9 +206,8 @@ impl Lines {
     /// The line is ahead of all that has been shown.
     fn mark(&mut self, now: Nanos, line: Line) {
         if self.marks.len() == MARKS {
-            let first = self.first_mark + 1;
-            self.states.iter_mut().for_each(|state| state.cursor = state.cursor.max(first));
-            self.forget_passed();
+            // The other line has not come by the first, which says since when it is behind.
+            self.marks.remove(1);
         }
         let state = &mut self.states[line.index()];
         self.marks.push_back(Mark { end: state.next, at: now, line });
