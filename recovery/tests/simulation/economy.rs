@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub(crate) at: Nanos,
+    /// Not before this time may it be given up and asked again.
+    times_out_at: Nanos,
     pub(crate) session: SessionId,
     pub(crate) target: usize,
     pub(crate) range: SequenceRange,
@@ -90,13 +92,16 @@ impl Economy {
         assert!(asked.start() >= next && asked.end() <= highest, "asked for {asked}, missing are {next}..{highest}");
         assert!(subscription.open_gaps() > 0, "asked for {asked}, and nothing is missing");
         self.forget_settled(now, next, view, plan);
-        let young = |other: &Asked| now < other.at + config.request.min_timeout;
+        let young = |other: &Asked| now < other.times_out_at;
         let overlaps = |other: &Asked| !other.range.intersection(asked).is_empty();
         if let Some(other) = self.in_flight.iter().find(|other| young(other) && overlaps(other)) {
             panic!("asked for {asked}, and {other:?} is in flight");
         }
         self.in_flight.retain(|other| !overlaps(other));
-        let asked_now = Asked { at: now, session, target, range: asked };
+        let limits = &config.request;
+        let round_trip = subscription.round_trip().unwrap_or(limits.initial_timeout);
+        let times_out_at = now + round_trip.max(limits.min_timeout).min(limits.max_timeout);
+        let asked_now = Asked { at: now, times_out_at, session, target, range: asked };
         self.in_flight.push(asked_now);
         self.asked.push(asked_now);
         let (limit, young) =
@@ -153,7 +158,7 @@ impl Economy {
         let is_open =
             |range: SequenceRange| (range.start().max(next)..range.end()).any(|number| !view.has_arrived(number));
         self.in_flight.retain(|asked| is_open(asked.range));
-        self.may_have_timed_out |= self.in_flight.iter().any(|asked| now >= asked.at + config.min_timeout);
+        self.may_have_timed_out |= self.in_flight.iter().any(|asked| now >= asked.times_out_at);
         // A quarter more than the longest time-out is the most that chance makes of it.
         let longest = Nanos(config.max_timeout.0.max(config.initial_timeout.0) * 5 / 4);
         self.in_flight.retain(|asked| now < asked.at + longest);

@@ -4,7 +4,7 @@ use crate::plan::PathPlan;
 use seqcast_protocol::{HEADER_BYTES, LENGTH_BYTES, Packet, SequenceNumber, SequenceRange};
 use seqcast_recovery::{Impairment, Nanos, Verdict};
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 /// What is to happen, by time; at the same time, in the order in which it was scheduled.
 pub(crate) struct Queue<T> {
@@ -60,8 +60,8 @@ pub(crate) struct Path {
     clean_from: Nanos,
     loses: Vec<SequenceNumber>,
     flips: Option<SequenceNumber>,
-    /// The messages of each packet that was lost, in the order of the losses.
-    pub(crate) lost: Vec<SequenceRange>,
+    /// Whether message `n` came through in any packet, at `n`.
+    carried: Vec<bool>,
     /// When it is to be popped next, as far as that was scheduled.
     release_at: Option<Nanos>,
 }
@@ -73,7 +73,7 @@ impl Path {
             impairment: Impairment::new(&plan.impairment, stream),
             loses: plan.loses.clone(),
             flips: plan.flips,
-            lost: vec![],
+            carried: vec![],
             plan: plan.clone(),
             clean_from,
             release_at: None,
@@ -95,10 +95,15 @@ impl Path {
             () if is_black => Verdict::Dropped,
             () => self.impairment.push(now, datagram),
         };
-        match verdict {
-            Verdict::Deliver => through(datagram),
-            Verdict::Dropped => self.lost.extend(Packet::parse(datagram).map(|packet| packet.range())),
-            Verdict::Held => {}
+        if verdict != Verdict::Dropped
+            && let Ok(packet) = Packet::parse(datagram)
+        {
+            let (start, end) = (packet.range().start() as usize, packet.range().end() as usize);
+            self.carried.resize(self.carried.len().max(end), false);
+            self.carried[start..end].fill(true);
+        }
+        if verdict == Verdict::Deliver {
+            through(datagram);
         }
         self.pop(now, through);
     }
@@ -121,6 +126,12 @@ impl Path {
         }
         self.release_at = Some(due);
         Some(due)
+    }
+
+    /// The numbers of `range` that no packet brought through.
+    pub(crate) fn lost(&self, range: SequenceRange) -> BTreeSet<SequenceNumber> {
+        let is_carried = |number: &SequenceNumber| self.carried.get(*number as usize).is_some_and(|&carried| carried);
+        (range.start()..range.end()).filter(|number| !is_carried(number)).collect()
     }
 
     fn loses_on_purpose(&mut self, datagram: &[u8]) -> bool {

@@ -28,13 +28,16 @@ fn judge(record: &GapRecord, oracle: &Oracle, economy: &Economy) {
     let range = record.range;
     let view = oracle.view.as_ref().expect("a session comes before its gaps");
     assert_eq!(record.session, view.session, "{record:?}");
-    let told = |what: &dyn Fn(&Told) -> bool| oracle.told.iter().rev().any(|(_, told)| what(told));
-    assert!(told(&|told| *told == Told::Gap(range, record.origin)), "{record:?} was not told");
-    let is_loss = |told: &Told| {
-        matches!(told, Told::Lost(lost, cause)
-        if !lost.intersection(range).is_empty() && record.lost.is_none_or(|it| it == *cause))
+    let told_in_session = || {
+        let told = oracle.told.iter().rev().map(|(_, told)| told);
+        told.take_while(|told| !matches!(told, Told::NewSession(_)))
     };
-    assert_eq!(record.lost.is_some(), told(&is_loss), "{record:?}: lost, or not");
+    assert!(told_in_session().any(|told| *told == Told::Gap(range, record.origin)), "{record:?} was not told");
+    let losses = told_in_session().filter_map(|told| match told {
+        Told::Lost(lost, cause) if !lost.intersection(range).is_empty() => Some(*cause),
+        _ => None,
+    });
+    assert_eq!(record.lost, losses.last(), "{record:?}: the first cause");
     if !oracle.is_roomy {
         return;
     }

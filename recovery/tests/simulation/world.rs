@@ -3,10 +3,11 @@
 use crate::client::Client;
 use crate::network::{Path, Queue};
 use crate::oracle::Told;
-use crate::plan::{Ending, Scenario};
+use crate::plan::{Ending, Scenario, SessionPlan};
 use crate::source::{Source, Truth};
-use seqcast_protocol::{HEADER_BYTES, Request, SequenceRange, SessionId};
+use seqcast_protocol::{HEADER_BYTES, LENGTH_BYTES, Request, SequenceNumber, SequenceRange, SessionId};
 use seqcast_recovery::{GapPolicy, Line, Nanos, SessionChoice, Source as From, Start};
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// How many happenings a scenario may have; more means that somebody never comes to rest. Arbitrary.
@@ -58,8 +59,8 @@ pub(crate) struct World {
     serves: Vec<Option<Nanos>>,
     /// When it will have ended the answer that it gave last.
     busy_until: Vec<Nanos>,
-    /// How many answers left for each client.
-    pub(crate) answered: Vec<u64>,
+    /// Whom the answers were for, in order: a client, or a flood, counted from the last client on.
+    pub(crate) served: Vec<usize>,
     pub(crate) steps: u64,
 }
 
@@ -87,9 +88,10 @@ impl World {
     fn new(scenario: &Scenario) -> Self {
         let mut queue = Queue::new();
         let (mut sources, mut clients, mut paths) = (vec![], vec![], vec![]);
-        let longest =
-            scenario.sessions.iter().map(|plan| plan.steps.iter().map(|step| step.sizes.len()).sum::<usize>());
-        let longest = longest.max().unwrap_or(0);
+        let steps = |plan: &SessionPlan| plan.steps.iter().map(|step| step.sizes.len()).sum::<usize>();
+        let bytes = |plan: &SessionPlan| -> usize { plan.steps.iter().flat_map(|step| &step.sizes).sum() };
+        let longest = scenario.sessions.iter().map(steps).max().unwrap_or(0);
+        let most_bytes = LENGTH_BYTES * longest + scenario.sessions.iter().map(bytes).max().unwrap_or(0);
         for (index, plan) in scenario.sessions.iter().enumerate() {
             sources.push(Source::new(plan, scenario.seed));
             queue.schedule(plan.begins, Happening::Begin(index));
@@ -105,7 +107,7 @@ impl World {
             Path::new(plan, stream, scenario.clean_from)
         };
         for (index, plan) in scenario.clients.iter().enumerate() {
-            let (config, most_bytes) = (&plan.config, 1_474 * longest);
+            let config = &plan.config;
             let is_roomy = config.window_messages >= longest && config.gap_capacity >= longest;
             let is_roomy = is_roomy && config.window_bytes > most_bytes;
             clients.push(Client::new(plan, scenario.is_answered, is_roomy));
@@ -126,7 +128,7 @@ impl World {
             now: Nanos::ZERO,
             scenario: scenario.clone(),
             queue,
-            answered: vec![0; clients.len()],
+            served: vec![],
             clients,
             paths,
             ticks: vec![None; sources.len()],
@@ -208,8 +210,8 @@ impl World {
         {
             self.busy_until[index] = self.now + self.sources[index].plan.service;
             let (client, target) = (usize::from(client.port()), usize::from(client.ip().octets()[3]));
+            self.served.push(client);
             if client < self.clients.len() {
-                self.answered[client] += 1;
                 self.transmit(PathId::Answer(client, target), &answer);
             }
         }
@@ -341,6 +343,12 @@ impl World {
                 assert_eq!(subscription.next(), Some(next), "client {index} has not reached the end");
             }
         }
+    }
+
+    /// The numbers of the last session that a line lost on its way to a client.
+    pub(crate) fn lost(&self, client: usize, line: Line) -> BTreeSet<SequenceNumber> {
+        let sent = self.sources.last().map_or(1, |source| source.truth.sent);
+        self.paths[client].lines[line.index()].lost(SequenceRange::new(1, sent))
     }
 
     /// What a client was told, in order, with the times.
