@@ -174,7 +174,8 @@ fn publish(
         let number = publisher.next();
         publisher.publish(message).map_err(|error| format!("message {number}: {}", chain(&error)))?;
     }
-    publisher.close_while(|| interrupt.count() < 2).map_err(|error| chain(&error))
+    let closed = publisher.close_while(|| interrupt.count() < 2).map_err(|error| chain(&error))?;
+    Ok(closed.counters)
 }
 
 /// What the subscriber checks and measures.

@@ -11,6 +11,8 @@ pub mod output;
 pub mod pace;
 pub mod progress;
 pub mod publish;
+pub mod repair;
+pub mod retransmit;
 pub mod standard_input;
 pub mod subscribe;
 pub mod times;

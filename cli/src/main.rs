@@ -1,7 +1,7 @@
 //! The `seqcast` command.
 
 use clap::{Parser, Subcommand};
-use seqcast::{demo, generate, publish, subscribe};
+use seqcast::{demo, generate, publish, retransmit, subscribe};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -23,6 +23,7 @@ struct Cli {
 enum Command {
     Publish(Box<publish::Options>),
     Subscribe(Box<subscribe::Options>),
+    Retransmit(Box<retransmit::Options>),
     Generate(generate::Options),
     Demo(demo::Options),
 }
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Publish(options) => publish::run(&options),
         Command::Subscribe(options) => subscribe::run(&options),
+        Command::Retransmit(options) => retransmit::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Demo(options) => demo::run(&options),
     };

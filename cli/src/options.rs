@@ -1,12 +1,20 @@
 //! Values of options that several subcommands share, and how they are written.
 
 use seqcast_protocol::SessionId;
+use seqcast_publisher::LineDestination;
 use seqcast_recovery::{Line, Nanos, Start, parse_duration};
 use std::net::SocketAddrV4;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The line that publishers and subscribers use unless told otherwise.
 pub const DEFAULT_LINE_A: &str = "239.255.77.1:30001";
+
+/// How a line of a publisher is written.
+pub const DESTINATION_FORM: &str = "GROUP:PORT[@INTERFACE]|ADDRESS:PORT,...[@INTERFACE]|none";
+
+/// How a line of a subscriber is written.
+pub const SOURCE_FORM: &str = "GROUP:PORT[@INTERFACE][,source=ADDRESS]|ADDRESS:PORT[,source=ADDRESS]|ring:FILE";
 
 /// The address at which requests are answered unless told otherwise.
 pub const DEFAULT_REQUESTS: &str = "127.0.0.1:30100";
@@ -63,6 +71,18 @@ pub fn optional_address(text: &str) -> Result<OptionalAddress, String> {
         .filter(|address: &SocketAddrV4| address.port() != 0)
         .map(OptionalAddress::Address)
         .ok_or_else(|| format!("'{text}' is not an IPv4 address and port such as {DEFAULT_REQUESTS}, nor none"))
+}
+
+/// Where a line goes, or `none`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionalDestination(pub Option<LineDestination>);
+
+impl FromStr for OptionalDestination {
+    type Err = <LineDestination as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(if text == "none" { None } else { Some(text.parse()?) }))
+    }
 }
 
 /// Reads a duration such as `10s`, `1.5ms`, `200us`.

@@ -10,7 +10,7 @@
 use crate::interrupt::Interrupt;
 use seqcast_protocol::MAX_MESSAGE_BYTES;
 use std::fs::File;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::str;
@@ -48,7 +48,7 @@ impl fmt::Display for OutputFormat {
 
 /// Writes messages through a buffer; what is not flushed may not have arrived.
 pub struct Output {
-    writer: BufWriter<Box<dyn Write + Send>>,
+    writer: BufWriter<Counted>,
     format: OutputFormat,
 }
 
@@ -61,22 +61,54 @@ impl Output {
     ///
     /// When the file cannot be created.
     pub fn open(path: &Path, format: OutputFormat, interrupt: &Interrupt) -> io::Result<Self> {
+        Self::open_at(path, format, interrupt, None)
+    }
+
+    /// As [`Self::open`]; but a file that is there is cut to `position` bytes, if given, and written on from there.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be created, or is shorter. Standard output cannot be cut.
+    pub fn open_at(
+        path: &Path,
+        format: OutputFormat,
+        interrupt: &Interrupt,
+        position: Option<u64>,
+    ) -> io::Result<Self> {
         if format == OutputFormat::None {
             return Ok(Self::new(Box::new(io::sink()), format));
         }
-        let file = if path.as_os_str() == "-" {
+        let file = if let Some(position) = position.filter(|_| path.as_os_str() != "-") {
+            let mut file = File::options().write(true).open(path)?;
+            let length = file.metadata()?.len();
+            if length < position {
+                let words = format!("it has {length} bytes, and the stored offset is at {position}");
+                return Err(io::Error::new(ErrorKind::InvalidData, words));
+            }
+            file.set_len(position)?;
+            file.seek(SeekFrom::End(0))?;
+            file
+        } else if path.as_os_str() == "-" {
             // Past the standard library's own buffer, which looks for the ends of lines.
             File::from(io::stdout().as_fd().try_clone_to_owned()?)
         } else {
             File::create(path)?
         };
-        Ok(Self::new(Box::new(InterruptibleFile::new(file, interrupt)?), format))
+        let mut output = Self::new(Box::new(InterruptibleFile::new(file, interrupt)?), format);
+        output.writer.get_mut().position = position.unwrap_or(0);
+        Ok(output)
     }
 
     /// Writes to `writer`.
     #[must_use]
     pub fn new(writer: Box<dyn Write + Send>, format: OutputFormat) -> Self {
-        Self { writer: BufWriter::with_capacity(BUFFER_BYTES, writer), format }
+        Self { writer: BufWriter::with_capacity(BUFFER_BYTES, Counted { writer, position: 0 }), format }
+    }
+
+    /// How many bytes the operating system has taken, with those that were there before.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.writer.get_ref().position
     }
 
     /// The format it writes.
@@ -141,6 +173,24 @@ impl Output {
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Output").field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
+/// Counts what is taken.
+struct Counted {
+    writer: Box<dyn Write + Send>,
+    position: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.writer.write(bytes)?;
+        self.position += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
     }
 }
 

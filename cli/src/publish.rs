@@ -2,13 +2,16 @@
 
 use crate::input::{Format, Input, InputError};
 use crate::interrupt::Interrupt;
-use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress};
+use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, DESTINATION_FORM, OptionalAddress, OptionalDestination};
 use crate::outcome::{Condition, Outcome, chain};
 use crate::pace::{Pace, Schedule, wait_until};
 use crate::progress::{Progress, count, thousands};
+use crate::repair::{self, RepairOptions};
 use crate::standard_input::{self, StandardInput, is_not_there_yet};
 use seqcast_protocol::SessionId;
-use seqcast_publisher::{Line, LineDestination, OpenError, PublishError, Publisher, PublisherCounters, Refusal};
+use seqcast_publisher::{
+    ClientReport, Closed, Line, OpenError, PublishError, Publisher, PublisherCounters, RingFileError, ring_session,
+};
 use seqcast_recovery::{ClaimError, Nanos};
 use seqcast_transport::{Clock, pin_to_core};
 use serde_json::json;
@@ -40,27 +43,36 @@ pub struct Options {
     /// it comes, other files at 100000/s. max overruns any reader
     #[arg(long, value_name = "PACE")]
     pace: Option<Pace>,
-    /// The session, 1 to 10 characters. Unless given, the start time in µs, in base 36
+    /// The session, 1 to 10 characters. Unless given, that of the --ring to go on with, else the start time in µs, in base 36
     #[arg(long, value_name = "NAME", value_parser = options::session)]
     session: Option<SessionId>,
-    /// Where line A goes
-    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]", default_value = DEFAULT_LINE_A)]
-    line_a: LineDestination,
+    /// Where line A goes: to a multicast group, to unicast addresses separated by commas, or, with --ring, nowhere
+    #[arg(long, value_name = DESTINATION_FORM, default_value = DEFAULT_LINE_A)]
+    line_a: OptionalDestination,
     /// Where line B goes, the second copy of every packet, best on a network of its own
-    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]")]
-    line_b: Option<LineDestination>,
+    #[arg(long, value_name = DESTINATION_FORM)]
+    line_b: Option<OptionalDestination>,
     /// The interface, by name or address, of lines that name none
     #[arg(long, value_name = "INTERFACE", default_value = "127.0.0.1")]
     interface: String,
-    /// How many routers a packet may pass
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    ttl: u8,
+    /// How many networks a packet may cross; unless given, 1 to a group, the system's default to unicast addresses
+    #[arg(long, value_name = "N")]
+    ttl: Option<u8>,
     /// Where requests are answered, or none
     #[arg(long, value_name = "ADDRESS:PORT|none", default_value = DEFAULT_REQUESTS, value_parser = options::optional_address)]
     requests: OptionalAddress,
+    #[command(flatten)]
+    repair: RepairOptions,
     /// How much is retained for those who missed it
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = options::bytes)]
     retain: usize,
+    /// Retain messages in this file, best in memory such as /dev/shm, which outlives a publisher that is killed: started
+    /// again it goes on in the same session at the next number. Others on this host may follow it
+    #[arg(long, value_name = "FILE")]
+    ring: Option<PathBuf>,
+    /// Go on with the first message of the input that the session of the --ring does not have yet
+    #[arg(long, requires = "ring")]
+    resume: bool,
     /// The longest packet, 64 to 65507 bytes, without IP and UDP headers
     #[arg(long, value_name = "BYTES", default_value = "1472", value_parser = options::bytes)]
     max_datagram: usize,
@@ -86,6 +98,9 @@ pub fn run(options: &Options) -> Outcome {
 fn publish(options: &Options) -> Result<Outcome, Outcome> {
     let interrupt = Interrupt::new().map_err(|error| Outcome::failed(&error))?;
     let is_stdin = options.input.as_os_str() == "-";
+    if options.resume && is_stdin {
+        return Err(Condition::Settings("--resume needs a file as --input".to_owned()).into());
+    }
     let unreadable = |error: InputError| Outcome::option_failed("--input", &error);
     let file = if is_stdin { None } else { Some(Input::open(&options.input, options.format).map_err(unreadable)?) };
     // The retransmitter's thread starts before this one is pinned, so that it does not inherit the core; and before
@@ -123,7 +138,7 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
         progress: Progress::new(),
         payload_bytes: 0,
     };
-    let mut failure = feed.run(&mut publisher).err();
+    let mut failure = feed.skip(&publisher, options).and_then(|()| feed.run(&mut publisher)).err();
     // What was read before a failure is part of the session.
     if let Err(error) = publisher.flush() {
         failure.get_or_insert(chain(&error));
@@ -134,12 +149,12 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     let (session, oldest, next) = (publisher.session(), publisher.oldest(), publisher.next());
     // One signal ends the feed, another one the linger.
     let go_on = || interrupt.count() < 2;
-    let counters = match failure {
+    let Closed { counters, clients } = match failure {
         None => publisher.close_while(go_on).map_err(|error| Outcome::failed(&error))?,
         Some(_) => {
             // Its end is not announced: the session is not complete, and nobody should take it for that.
             wait_until(Clock::now() + options.linger.into(), false, go_on);
-            publisher.counters()
+            Closed { counters: publisher.counters(), clients: publisher.clients() }
         }
     };
     feed.progress.clear();
@@ -152,8 +167,9 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
         };
         outcome.add(Condition::Failed(format!("{failure}{guess}; the end of the session was not announced")));
     }
-    let (has_line_b, bytes) = (options.line_b.is_some(), feed.payload_bytes);
-    let summary = Summary { session, oldest, next, has_line_b, bytes, published, counters };
+    let has_line_b = options.line_b.as_ref().is_some_and(|line| line.0.is_some());
+    let bytes = feed.payload_bytes;
+    let summary = Summary { session, oldest, next, has_line_b, bytes, published, counters, clients };
     summary.print(&feed.input.warnings().iter().map(ToString::to_string).collect::<Vec<_>>());
     if options.json
         && let Err(error) = writeln!(std::io::stdout().lock(), "{}", summary.json())
@@ -164,35 +180,58 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
 }
 
 fn open(options: &Options) -> Result<Publisher, Outcome> {
-    let session = options.session.unwrap_or_else(|| SessionId::from_number(Clock::unix_micros()));
-    let builder = Publisher::builder(session)
-        .line(Line::A, options.line_a.clone())
+    let mut builder = Publisher::builder(session(options)?)
         .interface(&options.interface)
-        .ttl(options.ttl)
         .retain_bytes(options.retain)
         .max_datagram(options.max_datagram)
         .linger(options.linger);
-    let builder = match &options.line_b {
-        Some(destination) => builder.line(Line::B, destination.clone()),
-        None => builder,
-    };
-    let builder = match options.requests.address() {
-        Some(address) => builder.requests(address),
-        None => builder,
-    };
+    for (line, destination) in [(Line::A, Some(&options.line_a)), (Line::B, options.line_b.as_ref())] {
+        if let Some(OptionalDestination(Some(destination))) = destination {
+            builder = builder.line(line, destination.clone());
+        }
+    }
+    if let Some(ttl) = options.ttl {
+        builder = builder.ttl(ttl);
+    }
+    if let Some(address) = options.requests.address() {
+        builder = builder.requests(address);
+    }
+    if let Some(file) = &options.ring {
+        builder = builder.ring(file);
+    }
+    let builder = options.repair.apply_to_thread(options.repair.apply(builder));
     builder.open().map_err(|error| match option_of(&error) {
         Some(option) => Outcome::option(option, &error),
         None => Outcome::settings(&error),
     })
 }
 
+/// The session to publish: the one named, or that of the ring, or a new one.
+fn session(options: &Options) -> Result<SessionId, Outcome> {
+    let found = match (&options.ring, options.session) {
+        (_, Some(session)) => return Ok(session),
+        (Some(file), None) => ring_session(file)
+            .map_err(|error| Condition::Settings(format!("--ring: {}: {}", file.display(), chain(&error))))?,
+        (None, None) => None,
+    };
+    Ok(found.unwrap_or_else(|| SessionId::from_number(Clock::unix_micros())))
+}
+
 /// The option whose setting cannot be had.
-fn option_of(error: &OpenError) -> Option<&'static str> {
+pub(crate) fn option_of(error: &OpenError) -> Option<&'static str> {
     match error {
         OpenError::Interface(line, _) => Some(options::interface_or_line(*line)),
         OpenError::Line(line, _) => Some(options::line(*line)),
-        OpenError::UnspecifiedRequests(_) | OpenError::Requests(_) => Some("--requests"),
+        OpenError::UnspecifiedRequests(_) | OpenError::RequestInterface(_) | OpenError::Requests(_) => {
+            Some("--requests")
+        }
         OpenError::MaxDatagram(_) | OpenError::Mtu { .. } => Some("--max-datagram"),
+        OpenError::RingFile(_, RingFileError::Ended(_) | RingFileError::OtherSession(_)) => Some("--ring or --session"),
+        OpenError::RingFile(_, RingFileError::SmallPackets { .. }) => Some("--ring or --max-datagram"),
+        OpenError::RingFile(..) => Some("--ring"),
+        OpenError::NoLine => Some("--line-a"),
+        OpenError::Pin(_) => Some("--answer-core"),
+        OpenError::Priority(_) => Some("--answer-priority"),
         OpenError::Memory { .. } | OpenError::Ring(_) => Some("--retain"),
         _ => None,
     }
@@ -209,6 +248,30 @@ struct Feed<'a> {
 }
 
 impl Feed<'_> {
+    /// Skips what the session has already, if so told.
+    fn skip(&mut self, publisher: &Publisher, options: &Options) -> Result<(), String> {
+        let published = publisher.next() - 1;
+        if published == 0 {
+            return Ok(());
+        }
+        let session = publisher.session();
+        let has = format!("session {session} has {} already", count(published, "message"));
+        let mut stderr = std::io::stderr().lock();
+        if !options.resume {
+            let _ = writeln!(stderr, "{has}; the input follows them, --resume would skip as many of it");
+            return Ok(());
+        }
+        let _ = writeln!(stderr, "{has}; going on with number {}", published + 1);
+        for skipped in 0..published {
+            match self.input.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(format!("--resume: {has}, and the input only {}", thousands(skipped))),
+                Err(error) => return Err(format!("--input: {}", chain(&error))),
+            }
+        }
+        Ok(())
+    }
+
     /// Publishes every message at its time, until the input ends or the user interrupts; says what failed.
     fn run(&mut self, publisher: &mut Publisher) -> Result<(), String> {
         let mut now = Nanos::ZERO;
@@ -272,6 +335,7 @@ struct Summary {
     bytes: u64,
     published: Nanos,
     counters: PublisherCounters,
+    clients: Vec<ClientReport>,
 }
 
 impl Summary {
@@ -303,6 +367,9 @@ impl Summary {
             count(responder.messages, "message"),
             responder.overwritten,
         );
+        for words in repair::clients_in_words(&self.clients) {
+            let _ = writeln!(stderr, "{words}");
+        }
     }
 
     fn json(&self) -> serde_json::Value {
@@ -312,10 +379,6 @@ impl Summary {
         };
         let retransmitter = &self.counters.retransmitter;
         let responder = &retransmitter.responder;
-        let refusals: serde_json::Map<_, _> = Refusal::ALL
-            .iter()
-            .map(|refusal| (refusal.name().to_owned(), json!(responder.refused[*refusal as usize])))
-            .collect();
         json!({
             "session": self.session.to_string(),
             "first": 1,
@@ -327,7 +390,9 @@ impl Summary {
             "retransmissions": responder.retransmissions,
             "retransmitted_messages": responder.messages,
             "overwritten": responder.overwritten,
-            "requests_refused": refusals,
+            "requests_refused": repair::refusals_json(responder),
+            "clients": repair::clients_json(&self.clients),
+            "client_count": self.clients.len(),
             "answers_refused": retransmitter.refused_sends,
             "heartbeats": retransmitter.heartbeats,
             "elapsed_s": self.published.as_duration().as_secs_f64(),

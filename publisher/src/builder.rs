@@ -1,16 +1,22 @@
 //! The settings of a publisher.
 
+use crate::OpenError;
+use crate::alarm::Alarm;
 use crate::line::{LineDestination, LineSender, LineSettings};
 use crate::publisher::{Publisher, Service};
-use crate::retransmitter::{Retransmitter, RetransmitterCounters, RetransmitterThread};
-use crate::{OpenError, RingMemory};
+use crate::retransmitter::{Retransmitter, RetransmitterCounters};
+use crate::ring::{self, Ring};
+use crate::thread::RetransmitterThread;
+use crate::watch::Watch;
 use seqcast_protocol::{HEADER_BYTES, SessionId};
 use seqcast_recovery::{
-    Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Publication, Responder, ResponderConfig,
-    RingSize, RingWriter,
+    Budget, Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Network, Publication, Responder,
+    ResponderConfig, RingReader, RingSize,
 };
-use seqcast_transport::{BufferGrant, Clock, UnicastSocket, pin_to_core};
+use seqcast_transport::{BufferGrant, Clock, Interface, Mapping, UnicastSocket, pin_to_core, set_fifo_priority};
 use std::net::SocketAddrV4;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Sets a publisher up; every setting but the lines has a default.
@@ -21,11 +27,13 @@ pub struct PublisherBuilder {
     line_settings: LineSettings,
     requests: Option<SocketAddrV4>,
     requests_inline: bool,
-    answer_foreign: bool,
+    responder: ResponderConfig,
     retain_bytes: usize,
+    ring: Option<PathBuf>,
     heartbeat: HeartbeatConfig,
     request_buffer_bytes: Option<usize>,
     retransmitter_core: Option<usize>,
+    retransmitter_priority: Option<u8>,
 }
 
 impl PublisherBuilder {
@@ -35,21 +43,23 @@ impl PublisherBuilder {
             lines: [None, None],
             line_settings: LineSettings {
                 interface: "127.0.0.1".to_owned(),
-                ttl: 1,
+                ttl: None,
                 max_datagram: 1_472,
                 send_buffer_bytes: Some(1 << 20),
             },
             requests: None,
             requests_inline: false,
-            answer_foreign: false,
+            responder: ResponderConfig::default(),
             retain_bytes: 64 << 20,
+            ring: None,
             heartbeat: HeartbeatConfig::default(),
             request_buffer_bytes: Some(1 << 20),
             retransmitter_core: None,
+            retransmitter_priority: None,
         }
     }
 
-    /// Sends on this line; at least one is needed.
+    /// Sends on this line; at least one is needed, unless there is a ring file to be followed.
     #[must_use]
     pub fn line(mut self, line: Line, destination: LineDestination) -> Self {
         self.lines[line.index()] = Some(destination);
@@ -63,10 +73,11 @@ impl PublisherBuilder {
         self
     }
 
-    /// How many routers a packet may pass, `0..=255`: 0 stays on the host, 1, the default, in the network.
+    /// How many networks a packet may cross, `0..=255`: 0, for a group only, stays on the host, 1 in the network. Unless set,
+    /// 1 for a group, and the system's default for unicast destinations.
     #[must_use]
     pub fn ttl(mut self, ttl: u8) -> Self {
-        self.line_settings.ttl = ttl;
+        self.line_settings.ttl = Some(ttl);
         self
     }
 
@@ -103,7 +114,46 @@ impl PublisherBuilder {
     /// for this one.
     #[must_use]
     pub fn answer_foreign(mut self, answer: bool) -> Self {
-        self.answer_foreign = answer;
+        self.responder.answers_foreign = answer;
+        self
+    }
+
+    /// Answers requests that come from this network; all networks that are set count. Unless one is set, those of the
+    /// lines' interfaces and the lines' unicast destinations; `0.0.0.0/0` is everybody.
+    #[must_use]
+    pub fn allow_requests(mut self, network: Network) -> Self {
+        self.responder.networks.push(network);
+        self
+    }
+
+    /// What answers may take in all. While it is used up, clients wait for it in turn, and what they ask for beyond their
+    /// queues is refused. No limit unless set: the turns alone make it fair.
+    #[must_use]
+    pub fn repair_budget(mut self, budget: Budget) -> Self {
+        self.responder.budget = Some(budget);
+        self
+    }
+
+    /// What answers may take for each client, of which there is one for each address and port that asks. While it is used
+    /// up, its requests get silence. No limit unless set.
+    #[must_use]
+    pub fn client_budget(mut self, budget: Budget) -> Self {
+        self.responder.client_budget = Some(budget);
+        self
+    }
+
+    /// How long a client that was answered is not answered again for the same first number. 200 µs unless set.
+    #[must_use]
+    pub fn answer_linger(mut self, linger: Duration) -> Self {
+        self.responder.linger = linger.into();
+        self
+    }
+
+    /// How many clients are remembered, `1..`, at about 2 kB each; beyond it the one that has been idle for longest is
+    /// forgotten. 1,024 unless set.
+    #[must_use]
+    pub fn client_limit(mut self, clients: usize) -> Self {
+        self.responder.client_limit = clients;
         self
     }
 
@@ -116,6 +166,21 @@ impl PublisherBuilder {
         self
     }
 
+    /// Retains messages in this file, which outlives the publisher; best in memory, as in /dev/shm. A publisher that was killed
+    /// and is opened again with the same file goes on in the same session at the next number; what it had retained and not
+    /// sent is announced by the first heartbeat, to be asked for. Others may read the file meanwhile: a
+    /// [`Retransmitter`](crate::Retransmitter) in a process of its own, and subscribers on the same host. A file keeps the
+    /// size that it was made with. Memory of this process unless set.
+    ///
+    /// A file that holds something else, that another publisher is writing, or whose session is not the one of this builder
+    /// and has not ended, is an error: nothing is ever overwritten unasked. One whose session has ended is replaced by that
+    /// of a new one; its readers keep the old one.
+    #[must_use]
+    pub fn ring(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ring = Some(file.into());
+        self
+    }
+
     /// How long [`Publisher::close`] answers requests at the most. 5 s unless set.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
@@ -123,8 +188,7 @@ impl PublisherBuilder {
         self
     }
 
-    /// The longest distance between heartbeats; the first follows the last data by 1 to 2 ms, by up to 6 ms when nothing had
-    /// been sent for a second before. 100 ms unless set.
+    /// The longest distance between heartbeats; the first follows the last data by 1 to 1.6 ms. 100 ms unless set.
     #[must_use]
     pub fn heartbeat_ceiling(mut self, ceiling: Duration) -> Self {
         self.heartbeat.ceiling = ceiling.into();
@@ -146,21 +210,35 @@ impl PublisherBuilder {
         self
     }
 
+    /// Gives the retransmitter's thread a real-time priority, `1..=99` under SCHED_FIFO: it then runs ahead of everything
+    /// ordinary on its core, and answers when that is busy, too.
+    #[must_use]
+    pub fn retransmitter_priority(mut self, priority: u8) -> Self {
+        self.retransmitter_priority = Some(priority);
+        self
+    }
+
     /// Opens the publisher: reserves and touches all memory, opens all sockets, starts the retransmitter.
     ///
     /// # Errors
     ///
     /// Names the setting that cannot be had, and the mend.
-    pub fn open(self) -> Result<Publisher, OpenError> {
-        let (inline, core) = (self.requests_inline, self.retransmitter_core);
-        let (mut publisher, retransmitter) = self.open_split()?;
-        publisher.set_service(if inline {
-            Service::Inline(Box::new(retransmitter))
-        } else {
-            let prepare = move || core.map_or(Ok(()), pin_to_core);
-            let thread = RetransmitterThread::spawn(retransmitter, prepare).map_err(OpenError::Thread)?;
-            Service::Thread(thread.map_err(OpenError::Pin)?)
-        });
+    pub fn open(mut self) -> Result<Publisher, OpenError> {
+        if self.requests_inline {
+            let (mut publisher, retransmitter) = self.open_halves(None)?;
+            publisher.set_service(Service::Inline(Box::new(retransmitter)));
+            return Ok(publisher);
+        }
+        let (core, priority) = (self.retransmitter_core.take(), self.retransmitter_priority.take());
+        let client_limit = self.responder.client_limit;
+        let alarm = Arc::new(Alarm::new().map_err(OpenError::Thread)?);
+        let (mut publisher, retransmitter) = self.open_halves(Some(Arc::clone(&alarm)))?;
+        let prepare = move || {
+            core.map_or(Ok(()), pin_to_core).map_err(OpenError::Pin)?;
+            priority.map_or(Ok(()), set_fifo_priority).map_err(OpenError::Priority)
+        };
+        let thread = RetransmitterThread::spawn(retransmitter, alarm, client_limit, prepare);
+        publisher.set_service(Service::Thread(thread.map_err(OpenError::Thread)??));
         Ok(publisher)
     }
 
@@ -171,39 +249,111 @@ impl PublisherBuilder {
     ///
     /// As [`Self::open`].
     pub fn open_split(self) -> Result<(Publisher, Retransmitter), OpenError> {
+        let alarm = Alarm::new().map_err(OpenError::Thread)?;
+        self.open_halves(Some(Arc::new(alarm)))
+    }
+
+    /// Opens a retransmitter alone, for the ring file of a publisher in another process, dead or alive: it answers requests,
+    /// and sends heartbeats on the lines that are set while nobody writes the file. Whatever session the file holds is
+    /// served, also that of a file which takes its place; the session of this builder counts for nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`]; a ring file that is not there, or none set, is an error, too.
+    pub fn open_retransmitter(self) -> Result<Retransmitter, OpenError> {
+        self.check()?;
+        let Some(path) = self.ring.clone() else { return Err(OpenError::NoRing) };
+        let (file, reader) = ring::serve(&path)?;
+        let alarm = Alarm::new().map_err(OpenError::Thread)?;
+        let (mut retransmitter, _) = self.open_serving(reader, Some(Arc::new(alarm)))?;
+        retransmitter.watch = Some(Watch::new(path, file));
+        Ok(retransmitter)
+    }
+
+    /// Opens both halves; without an alarm they run on one thread.
+    fn open_halves(self, alarm: Option<Arc<Alarm>>) -> Result<(Publisher, Retransmitter), OpenError> {
+        self.check()?;
+        let lines = self.open_lines()?;
+        if lines.is_empty() && self.ring.is_none() {
+            return Err(OpenError::NoLine);
+        }
+        lines.iter().for_each(LineSender::warn_if_partial);
+        let max_datagram = self.line_settings.max_datagram;
+        let size = RingSize::for_bytes(self.retain_bytes, max_datagram - HEADER_BYTES);
+        let Ring { writer, file } = match &self.ring {
+            Some(path) => ring::open(path, size, self.session)?,
+            None => ring::reserve(size, self.session, self.retain_bytes)?,
+        };
+        let (retransmitter, request_address) = self.open_serving(writer.reader(), alarm.clone())?;
+        let publication = Publication::new(writer, max_datagram);
+        Ok((Publisher::new(publication, file, lines, request_address, alarm), retransmitter))
+    }
+
+    /// Checks what can be checked before anything is opened; what runs on a thread of its own has none here.
+    fn check(&self) -> Result<(), OpenError> {
         let max_datagram = self.line_settings.max_datagram;
         if !(MIN_DATAGRAM_BYTES..=MAX_DATAGRAM_BYTES).contains(&max_datagram) {
             return Err(OpenError::MaxDatagram(max_datagram));
         }
-        let lines = self.open_lines()?;
-        if lines.is_empty() {
-            return Err(OpenError::NoLine);
+        if self.retransmitter_core.is_some() || self.retransmitter_priority.is_some() {
+            return Err(OpenError::NoThread);
         }
+        Ok(())
+    }
+
+    /// Opens the half that serves, and says where it does.
+    fn open_serving(
+        mut self,
+        ring: RingReader<Mapping>,
+        alarm: Option<Arc<Alarm>>,
+    ) -> Result<(Retransmitter, Option<SocketAddrV4>), OpenError> {
+        // Sockets of its own: neither thread waits for the other's.
+        let lines = self.open_lines()?;
         let socket = self.requests.map(|address| self.open_requests(address)).transpose()?;
-        lines.iter().for_each(LineSender::warn_if_partial);
         if let Some(address) = self.requests.filter(|address| address.ip().is_loopback())
             && lines.iter().any(|line| !line.is_loopback)
         {
             tracing::warn!("requests are answered at {address}, which other hosts that hear the lines cannot reach");
         }
+        if self.responder.networks.is_empty() {
+            self.responder.networks = lines.iter().flat_map(|line| line.networks.iter().copied()).collect();
+        }
+        // Without a line, the network of the request address itself.
+        if self.responder.networks.is_empty()
+            && let Some(address) = self.requests
+        {
+            let interface = Interface::resolve(&address.ip().to_string()).map_err(OpenError::RequestInterface)?;
+            self.responder.networks.extend(Network::new(interface.address, interface.prefix_length));
+        }
+        self.warn_if_secluded();
         let request_address = socket.as_ref().map(UnicastSocket::local_address);
-        let size = RingSize::for_bytes(self.retain_bytes, max_datagram - HEADER_BYTES);
-        let memory =
-            RingMemory::reserve(size.words()).map_err(|_| OpenError::Memory { retain_bytes: self.retain_bytes })?;
-        let ring = RingWriter::create(memory, size, self.session).map_err(OpenError::Ring)?;
+        let session = ring.session();
         let retransmitter = Retransmitter {
-            responder: Responder::new(
-                ring.reader(),
-                max_datagram,
-                ResponderConfig { answers_foreign: self.answer_foreign, ..ResponderConfig::default() },
-            ),
-            heartbeat: Heartbeat::new(self.heartbeat, self.session, Clock::now()),
+            responder: Responder::new(ring, self.line_settings.max_datagram, self.responder),
+            heartbeat: Heartbeat::new(self.heartbeat, session, Clock::now()),
             socket,
-            // Sockets of its own: neither thread waits for the other's.
-            lines: self.open_lines()?,
+            lines,
             counters: RetransmitterCounters::default(),
+            alarm,
+            has_waited: false,
+            watch: None,
+            heartbeat_config: self.heartbeat,
         };
-        Ok((Publisher::new(Publication::new(ring, max_datagram), lines, request_address), retransmitter))
+        Ok((retransmitter, request_address))
+    }
+
+    /// Says when requests are answered where hardly anybody is allowed to ask.
+    fn warn_if_secluded(&self) {
+        let networks = &self.responder.networks;
+        if let Some(address) = self.requests
+            && !networks.iter().any(|network| network.contains(*address.ip()))
+        {
+            let networks: Vec<_> = networks.iter().map(Network::to_string).collect();
+            tracing::warn!(
+                "requests are answered at {address}, and only from {}, which it is not in; to allow more: allow_requests",
+                networks.join(", ")
+            );
+        }
     }
 
     fn open_lines(&self) -> Result<Vec<LineSender>, OpenError> {

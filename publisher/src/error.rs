@@ -1,8 +1,10 @@
 //! What can go wrong when a publisher is opened, fed and flushed.
 
+use crate::RingFileError;
 use seqcast_recovery::{ClaimError, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, RingError};
-use seqcast_transport::{InterfaceError, PinError, SocketError};
+use seqcast_transport::{InterfaceError, PinError, PriorityError, SocketError};
 use std::net::SocketAddrV4;
+use std::path::PathBuf;
 use std::{error, fmt, io};
 
 /// Why a publisher could not be opened; names the setting and the mend.
@@ -17,6 +19,8 @@ pub enum OpenError {
     Line(Line, SocketError),
     /// The request address names no interface.
     UnspecifiedRequests(SocketAddrV4),
+    /// The interface of the request address cannot be used.
+    RequestInterface(InterfaceError),
     /// The socket of the request address cannot be opened.
     Requests(SocketError),
     /// `max_datagram` is outside `64..=65507`.
@@ -39,9 +43,17 @@ pub enum OpenError {
     },
     /// The retained ring cannot be made.
     Ring(RingError),
+    /// A retransmitter of its own has no ring file to serve.
+    NoRing,
+    /// The file of the retained ring cannot be used.
+    RingFile(PathBuf, RingFileError),
     /// The retransmitter's thread cannot be pinned.
     Pin(PinError),
-    /// The retransmitter's thread cannot be started.
+    /// The retransmitter's thread cannot have its priority.
+    Priority(PriorityError),
+    /// The retransmitter's thread has a core or a priority, and there is none.
+    NoThread,
+    /// The retransmitter's thread, or what wakes it, cannot be had.
     Thread(io::Error),
 }
 
@@ -54,6 +66,7 @@ impl fmt::Display for OpenError {
             Self::UnspecifiedRequests(address) => {
                 write!(f, "{address} would answer on every interface; name the address of one")
             }
+            Self::RequestInterface(error) => write!(f, "requests: {error}"),
             Self::Requests(error) => error.fmt(f),
             Self::MaxDatagram(bytes) => {
                 write!(f, "{bytes} is not within {MIN_DATAGRAM_BYTES}..={MAX_DATAGRAM_BYTES} bytes (max_datagram)")
@@ -68,7 +81,14 @@ impl fmt::Display for OpenError {
                 write!(f, "there is no memory for a ring of {retain_bytes} bytes; set a smaller one")
             }
             Self::Ring(error) => write!(f, "retained ring: {error}"),
+            Self::NoRing => f.write_str("a retransmitter of its own needs the file of a ring (ring)"),
+            Self::RingFile(file, error) => write!(f, "ring {}: {error}", file.display()),
             Self::Pin(error) => write!(f, "the retransmitter's thread: {error}"),
+            Self::Priority(error) => write!(f, "the retransmitter's thread: {error}"),
+            Self::NoThread => f.write_str(
+                "a core or a priority is for the retransmitter's own thread (retransmitter_core, retransmitter_priority); \
+                 with requests_inline or open_split it has none",
+            ),
             Self::Thread(error) => write!(f, "the retransmitter's thread cannot be started: {error}"),
         }
     }
@@ -77,10 +97,12 @@ impl fmt::Display for OpenError {
 impl error::Error for OpenError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Interface(_, error) => error.source(),
+            Self::Interface(_, error) | Self::RequestInterface(error) => error.source(),
             Self::Line(_, error) | Self::Requests(error) => error.source(),
             Self::Ring(error) => error.source(),
+            Self::RingFile(_, error) => error.source(),
             Self::Pin(error) => error.source(),
+            Self::Priority(error) => error.source(),
             Self::Thread(error) => error.source(),
             _ => None,
         }

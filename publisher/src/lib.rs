@@ -20,23 +20,30 @@
 //!   refuses is retained and counted ([`Flushed`]), and subscribers ask for it.
 //! * Requests, heartbeats and the end of session are a [`Retransmitter`]'s work, by default on a thread of its own that
 //!   sleeps between its duty cycles.
+//! * Clients that ask are served in turn, one answer each: whoever asks for more holds nobody up
+//!   ([`Publisher::clients`]).
 //! * A message is part of the session once flushed. A publisher that is dropped falls silent, as one that crashed.
 //! * Nothing leaves on an interface other than loopback unless a line, the builder or the request address names it.
 
+mod alarm;
 mod builder;
 mod error;
 mod line;
-mod memory;
 mod publisher;
 mod retransmitter;
+mod ring;
+mod thread;
 mod typed_claim;
+mod watch;
 
 pub use builder::PublisherBuilder;
 pub use error::{OpenError, PublishError};
 pub use line::LineDestination;
-pub use memory::RingMemory;
-pub use publisher::{Claim, Flushed, Publisher, PublisherCounters};
+pub use publisher::{Claim, Closed, Flushed, Publisher, PublisherCounters};
 pub use retransmitter::{Retransmitter, RetransmitterCounters};
+pub use ring::{RingFileError, ring_session};
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
-pub use seqcast_recovery::{ClaimError, Line, Refusal, ResponderCounters};
+pub use seqcast_recovery::{
+    Budget, ClaimError, ClientReport, Line, Nanos, Network, NetworkError, Refusal, ResponderCounters,
+};
 pub use typed_claim::TypedClaim;

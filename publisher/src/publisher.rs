@@ -1,13 +1,16 @@
 //! A publisher: claims, commits, flushes.
 
+use crate::alarm::Alarm;
 use crate::builder::PublisherBuilder;
 use crate::line::{LineSender, Sent};
-use crate::retransmitter::{Retransmitter, RetransmitterCounters, RetransmitterThread};
-use crate::{PublishError, RingMemory, TypedClaim};
+use crate::retransmitter::{Retransmitter, RetransmitterCounters};
+use crate::thread::RetransmitterThread;
+use crate::{PublishError, TypedClaim};
 use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
-use seqcast_recovery::{Line, Nanos, Publication};
-use seqcast_transport::wait_readable;
+use seqcast_recovery::{ClientReport, Line, Nanos, Publication};
+use seqcast_transport::{Mapping, SharedFile, wait_readable};
 use std::net::SocketAddrV4;
+use std::sync::Arc;
 use std::time::Duration;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -15,7 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 const LINGER_TICK: Duration = Duration::from_millis(5);
 
 /// Space for one message in the packet being filled; see [`Publisher::claim`].
-pub type Claim<'a> = seqcast_recovery::Claim<'a, RingMemory>;
+pub type Claim<'a> = seqcast_recovery::Claim<'a, Mapping>;
 
 /// What one flush did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +26,9 @@ pub type Claim<'a> = seqcast_recovery::Claim<'a, RingMemory>;
 pub struct Flushed {
     /// The numbers that are part of the session since; they are retained.
     pub range: SequenceRange,
-    /// Packets that the kernel took, on all lines together.
+    /// Packets that the kernel took, on all lines together; a unicast line counts a copy for each destination.
     pub sent: u64,
-    /// Packets that the kernel refused, on all lines together; subscribers will ask for them.
+    /// Packets that the kernel refused, counted likewise; subscribers will ask for them.
     pub refused: u64,
 }
 
@@ -34,14 +37,23 @@ pub struct Flushed {
 pub struct PublisherCounters {
     /// Messages flushed.
     pub messages: u64,
-    /// Packets that the kernel took, by line.
+    /// Packets that the kernel took, by line; a unicast line counts a copy for each destination.
     pub packets: [u64; 2],
     /// Their bytes, headers included, by line.
     pub bytes: [u64; 2],
-    /// Packets that the kernel refused, by line.
+    /// Packets that the kernel refused, by line, counted likewise.
     pub refused: [u64; 2],
     /// What the retransmitter has done; not counted here when it runs elsewhere ([`PublisherBuilder::open_split`]).
     pub retransmitter: RetransmitterCounters,
+}
+
+/// What a publisher did until it was closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// What it did in all.
+    pub counters: PublisherCounters,
+    /// What is known of each client, as [`Publisher::clients`].
+    pub clients: Vec<ClientReport>,
 }
 
 /// Who does the retransmitter's work.
@@ -58,9 +70,13 @@ pub(crate) enum Service {
 /// publisher that is dropped falls silent, as one that crashed; [`Self::close`] announces the end.
 #[derive(Debug)]
 pub struct Publisher {
-    publication: Publication<RingMemory>,
+    publication: Publication<Mapping>,
+    /// The file that the ring is in; it keeps the writer's lock.
+    _ring_file: Option<SharedFile>,
     lines: Vec<LineSender>,
     request_address: Option<SocketAddrV4>,
+    /// `None` when the retransmitter runs on this thread.
+    alarm: Option<Arc<Alarm>>,
     service: Service,
     counters: PublisherCounters,
 }
@@ -73,12 +89,14 @@ impl Publisher {
     }
 
     pub(crate) fn new(
-        publication: Publication<RingMemory>,
+        publication: Publication<Mapping>,
+        ring_file: Option<SharedFile>,
         lines: Vec<LineSender>,
         request_address: Option<SocketAddrV4>,
+        alarm: Option<Arc<Alarm>>,
     ) -> Self {
         let (service, counters) = (Service::Elsewhere, PublisherCounters::default());
-        Self { publication, lines, request_address, service, counters }
+        Self { publication, _ring_file: ring_file, lines, request_address, alarm, service, counters }
     }
 
     pub(crate) fn set_service(&mut self, service: Service) {
@@ -175,14 +193,18 @@ impl Publisher {
         let mut outcome = Outcome::default();
         let range = self.publication.flush(|packet| send(lines, counters, &mut outcome, packet));
         self.counters.messages += range.count();
+        if let Some(alarm) = self.alarm.as_ref().filter(|_| !range.is_empty()) {
+            alarm.sound();
+        }
         match outcome.too_long {
             Some((line, bytes)) => Err(PublishError::TooLongForPath { line, bytes }),
             None => Ok(Flushed { range, sent: outcome.sent, refused: outcome.refused }),
         }
     }
 
-    /// Answers requests and sends heartbeats, when the publisher was opened with `requests_inline`: to be called at least
-    /// every 500 µs. Returns how many datagrams it took and sent; 0 when a thread does this work.
+    /// Takes up to 8 requests, gives up to 4 answers, and sends a heartbeat if one is due, when the publisher was opened with
+    /// `requests_inline`: about 20 µs. To be called at least every 500 µs, and at once again while it does anything. Returns
+    /// how many datagrams it took and sent; 0 when a thread does this work.
     pub fn do_work(&mut self) -> usize {
         match &mut self.service {
             Service::Inline(retransmitter) => retransmitter.do_work(),
@@ -196,6 +218,14 @@ impl Publisher {
         PublisherCounters { retransmitter: self.service.counters(), ..self.counters }
     }
 
+    /// What is known of each client that asks for messages, by address: as of 10 ms ago or less, unless requests are waiting,
+    /// when a thread answers them. None when the retransmitter runs elsewhere, which has its own
+    /// [`Retransmitter::clients`].
+    #[must_use]
+    pub fn clients(&self) -> Vec<ClientReport> {
+        self.service.clients()
+    }
+
     /// Flushes, announces the end of session, and answers requests until the linger is over: it ends early when nobody has
     /// asked for a second. Returns what the publisher did in all. A retransmitter that runs elsewhere
     /// ([`PublisherBuilder::open_split`]) goes on there, and is not waited for.
@@ -204,38 +234,43 @@ impl Publisher {
     ///
     /// As [`Self::flush`]; the session has ended all the same.
     pub fn close(self) -> Result<PublisherCounters, PublishError> {
-        self.close_while(|| true)
+        self.close_while(|| true).map(|closed| closed.counters)
     }
 
-    /// As [`Self::close`], but lingers no longer than `go_on` returns true; it is asked every few milliseconds.
+    /// As [`Self::close`], but lingers no longer than `go_on` returns true; it is asked every few milliseconds. Says also who
+    /// asked.
     ///
     /// # Errors
     ///
     /// As [`Self::flush`].
-    pub fn close_while(mut self, mut go_on: impl FnMut() -> bool) -> Result<PublisherCounters, PublishError> {
+    pub fn close_while(mut self, mut go_on: impl FnMut() -> bool) -> Result<Closed, PublishError> {
         let flushed = self.flush();
         self.publication.end(|_| {});
+        if let Some(alarm) = &self.alarm {
+            alarm.sound();
+        }
         let tick = Nanos::from(LINGER_TICK);
         loop {
-            let wait = match &mut self.service {
+            let (fds, wait) = match &mut self.service {
                 Service::Thread(thread) if thread.is_finished() => break,
                 Service::Inline(retransmitter) if retransmitter.is_finished() => break,
                 Service::Elsewhere => break,
-                Service::Thread(_) => tick,
+                Service::Thread(_) => (Vec::new(), tick),
                 Service::Inline(retransmitter) => {
                     if retransmitter.do_work() > 0 {
                         continue;
                     }
-                    retransmitter.timeout()
+                    (retransmitter.fds(), retransmitter.timeout().min(tick))
                 }
             };
             // A signal ends the wait early.
-            if !go_on() || wait_readable(&[], Some(wait)).is_err() {
+            if !go_on() || wait_readable(&fds, Some(wait)).is_err() {
                 break;
             }
         }
         let counters = PublisherCounters { retransmitter: self.service.counters(), ..self.counters };
-        flushed.map(|_| counters)
+        let closed = Closed { counters, clients: self.service.clients() };
+        flushed.map(|_| closed)
     }
 }
 
@@ -245,6 +280,14 @@ impl Service {
             Self::Thread(thread) => thread.counters(),
             Self::Inline(retransmitter) => retransmitter.counters(),
             Self::Elsewhere => RetransmitterCounters::default(),
+        }
+    }
+
+    fn clients(&self) -> Vec<ClientReport> {
+        match self {
+            Self::Thread(thread) => thread.clients(),
+            Self::Inline(retransmitter) => retransmitter.clients().copied().collect(),
+            Self::Elsewhere => Vec::new(),
         }
     }
 }
@@ -259,7 +302,7 @@ struct Outcome {
 fn send(lines: &[LineSender], counters: &mut PublisherCounters, outcome: &mut Outcome, packet: &[u8]) {
     for sender in lines {
         let line = sender.line;
-        match sender.send(packet) {
+        sender.send(packet, |sent| match sent {
             Sent::Yes => {
                 outcome.sent += 1;
                 counters.packets[line.index()] += 1;
@@ -270,6 +313,6 @@ fn send(lines: &[LineSender], counters: &mut PublisherCounters, outcome: &mut Ou
                 counters.refused[line.index()] += 1;
             }
             Sent::TooLong => outcome.too_long = Some((line, packet.len())),
-        }
+        });
     }
 }

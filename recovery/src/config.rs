@@ -70,6 +70,8 @@ pub struct SubscriptionConfig {
     pub session: SessionChoice,
     /// Where to begin.
     pub start: Start,
+    /// A stored offset: of this session, begin at this number instead, `1..`.
+    pub resume: Option<(SessionId, SequenceNumber)>,
     /// What to do about a gap.
     pub gap_policy: GapPolicy,
     /// Which lines there are, by `Line::index`. One that is heard all the same is taken for one that there is.
@@ -105,6 +107,7 @@ impl Default for SubscriptionConfig {
         Self {
             session: SessionChoice::Any,
             start: Start::Oldest,
+            resume: None,
             gap_policy: GapPolicy::default(),
             lines: [true, false],
             request_targets: 0,

@@ -87,7 +87,10 @@ pub use random::Random;
 pub use record::GapRecord;
 pub use requester::RequestConfig;
 pub use responder::{Budget, ClientReport, Refusal, Responder, ResponderConfig, ResponderCounters};
-pub use ring::{MAX_BLOCKS_BYTES, RetainError, RingError, RingRead, RingReadError, RingReader, RingSize, RingWriter};
+pub use ring::{
+    Followed, MAX_BLOCKS_BYTES, RetainError, RingError, RingFollower, RingRead, RingReadError, RingReader, RingSize,
+    RingWriter,
+};
 pub use subscription::{OutgoingRequest, Subscription};
 pub use time::Nanos;
 pub use window::ReorderWindow;

@@ -224,6 +224,7 @@ fn config() -> impl Strategy<Value = SubscriptionConfig> {
     (start, policy, session, sizes, 0..3u64).prop_map(|(start, gap_policy, session, sizes, delay)| SubscriptionConfig {
         session,
         start,
+        resume: (sizes.1 % 5 == 0).then(|| (SessionId::from_number(1), 1 + sizes.1 as u64)),
         gap_policy,
         lines: [true, sizes.0 % 2 == 0],
         request_targets: 2,

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use seqcast_protocol::{Blocks, SequenceRange, SessionId};
-use seqcast_recovery::{Random, RingReadError, RingReader, RingSize, RingWriter};
+use seqcast_recovery::{Followed, Random, RingFollower, RingReadError, RingReader, RingSize, RingWriter};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -60,6 +60,10 @@ enum Operation {
     Retain(Vec<usize>),
     /// A read that starts so far behind `oldest`, less 2.
     Read { start: u64, count: u64, room: usize },
+    /// So many packets are taken by the one who follows.
+    Follow(usize),
+    /// Another one follows from so far behind `oldest`, less 2.
+    FollowFrom(u64),
     /// The writer dies, another goes on.
     Reopen,
 }
@@ -77,6 +81,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => lengths.prop_map(Operation::Retain),
         5 => (0..40u64, 0..60u64, 0..600usize)
             .prop_map(|(start, count, room)| Operation::Read { start, count, room }),
+        3 => (1..8usize).prop_map(Operation::Follow),
+        1 => (0..40u64).prop_map(Operation::FollowFrom),
         1 => Just(Operation::Reopen),
     ]
 }
@@ -103,7 +109,10 @@ proptest! {
         let memory: Memory = (0..size.words()).map(|_| AtomicU64::new(u64::MAX)).collect();
         let mut writer = RingWriter::create(memory.clone(), size, SESSION).unwrap();
         let mut reader = writer.reader();
+        let mut follower = RingFollower::new(writer.reader(), 1).unwrap();
         let mut model = Model { blocks: VecDeque::new(), oldest: 1 };
+        // The first number of each packet that is retained.
+        let mut firsts = VecDeque::new();
         let mut random = Random::new(0);
         for operation in operations {
             match operation {
@@ -116,8 +125,10 @@ proptest! {
                     let retained = writer.retain(blocks.len() as u16, &blocks.concat()).unwrap();
                     prop_assert_eq!(retained, SequenceRange::with_count(model.next(), blocks.len() as u64));
                     model.blocks.extend(blocks);
+                    firsts.push_back(retained.start());
                     prop_assert!(model.oldest <= writer.oldest() && writer.oldest() < writer.next());
                     model.forget_below(writer.oldest());
+                    firsts.retain(|&first| first >= writer.oldest());
                 }
                 Operation::Read { start, count, room } => {
                     let wanted = SequenceRange::with_count((model.oldest + start).saturating_sub(2), count);
@@ -141,6 +152,31 @@ proptest! {
                         prop_assert_eq!(read.range, range);
                         prop_assert_eq!(&out[..read.bytes], bytes);
                     }
+                }
+                Operation::Follow(count) => {
+                    for _ in 0..count {
+                        let next = follower.next();
+                        let mut out = [0; MAX_BLOCKS_BYTES];
+                        match follower.poll(&mut out).unwrap() {
+                            Followed::Packet { range, bytes } => {
+                                prop_assert!(next >= model.oldest && range.start() == next);
+                                let end = firsts.iter().copied().find(|&first| first > next).unwrap_or(model.next());
+                                prop_assert_eq!(range.end(), end);
+                                prop_assert_eq!(&out[..bytes], model.read(range, MAX_BLOCKS_BYTES).1);
+                            }
+                            Followed::Nothing => prop_assert_eq!(next, model.next()),
+                            Followed::Overtaken { oldest } => {
+                                prop_assert!(next < oldest && oldest == model.oldest && follower.next() == oldest);
+                            }
+                        }
+                    }
+                }
+                Operation::FollowFrom(start) => {
+                    let number = (model.oldest + start).saturating_sub(2);
+                    follower = RingFollower::new(writer.reader(), number).unwrap();
+                    let holds = firsts.iter().copied().take_while(|&first| first <= number).last();
+                    let expected = if number >= model.next() { model.next() } else { holds.unwrap_or(model.oldest) };
+                    prop_assert_eq!(follower.next(), expected);
                 }
                 Operation::Reopen => writer = RingWriter::reopen(memory.clone()).unwrap(),
             }
@@ -207,6 +243,32 @@ fn read_to_the_end(mut reader: RingReader<Memory>, seed: u64) -> u64 {
     }
 }
 
+/// Follows until the writer has ended and all is taken; returns how many messages it got, and how often it was overtaken.
+fn follow_to_the_end(mut follower: RingFollower<Memory>) -> (u64, u64) {
+    let mut out = [0; 512];
+    let (mut count, mut overtaken) = (0, 0);
+    loop {
+        let is_ended = follower.reader().is_ended();
+        let next = follower.next();
+        match follower.poll(&mut out).unwrap() {
+            Followed::Packet { range, bytes } => {
+                assert_eq!(range.start(), next);
+                assert_published(range, &out[..bytes]);
+                count += range.count();
+            }
+            Followed::Overtaken { oldest } => {
+                assert!(oldest > next && follower.next() == oldest);
+                overtaken += 1;
+            }
+            Followed::Nothing if is_ended => {
+                assert_eq!(next, follower.reader().next());
+                return (count, overtaken);
+            }
+            Followed::Nothing => thread::yield_now(),
+        }
+    }
+}
+
 #[test]
 fn readers_beside_a_writer_get_exact_bytes_or_are_told() {
     let packets = if cfg!(miri) { 150 } else { 200_000 };
@@ -218,6 +280,8 @@ fn readers_beside_a_writer_get_exact_bytes_or_are_told() {
             thread::spawn(move || read_to_the_end(reader, seed))
         })
         .collect();
+    let follower = RingFollower::new(writer.reader(), 1).unwrap();
+    let follower = thread::spawn(move || follow_to_the_end(follower));
     let mut random = Random::new(99);
     let mut blocks = Vec::new();
     for _ in 0..packets {
@@ -237,4 +301,5 @@ fn readers_beside_a_writer_get_exact_bytes_or_are_told() {
     for reader in readers {
         assert!(reader.join().unwrap() > 0);
     }
+    assert!(follower.join().unwrap().0 > 0);
 }

@@ -1,5 +1,5 @@
-//! The retained ring under loom: every interleaving and every stale load that the memory model allows.
-//! `scripts/loom.sh` runs it.
+//! The retained ring, and the doze of those who read it, under loom: every interleaving and every stale load that the memory
+//! model allows. `scripts/loom.sh` runs it.
 #![cfg(loom)]
 
 use loom::sync::atomic::{AtomicU64, Ordering};

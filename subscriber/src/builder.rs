@@ -2,14 +2,17 @@
 
 use crate::OpenError;
 use crate::line::{self, DropCount, LineSource};
+use crate::offset::Offset;
 use crate::path::Path;
+use crate::ring::{Beginning, RingTarget};
 use crate::subscriber::{LinePath, Subscriber};
+use crate::target::TargetSocket;
 use seqcast_recovery::{
     GapPolicy, Impairment, ImpairmentConfig, Line, RequestConfig, SessionChoice, Start, Subscription,
     SubscriptionConfig,
 };
 use seqcast_transport::{Clock, ConnectedSocket, Interface, WAIT_LIMIT};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 /// The most request addresses: what can be waited for at once, less the lines.
@@ -66,6 +69,13 @@ impl SubscriberBuilder {
     #[must_use]
     pub fn start(mut self, start: Start) -> Self {
         self.config.start = start;
+        self
+    }
+
+    /// Goes on where a stored offset says, if the session is its own; of any other session, where [`Self::start`] says.
+    #[must_use]
+    pub fn resume(mut self, offset: Option<Offset>) -> Self {
+        self.config.resume = offset.map(|offset| (offset.session, offset.next));
         self
     }
 
@@ -172,33 +182,48 @@ impl SubscriberBuilder {
         if self.recover_from.len() > MAX_TARGETS {
             return Err(OpenError::TooManyTargets { limit: MAX_TARGETS });
         }
+        let beginning = Beginning { start: self.config.start, resume: self.config.resume };
         let mut lines = Vec::new();
         let mut interfaces: Vec<Interface> = Vec::new();
         for line in Line::ALL {
             let Some(source) = &self.lines[line.index()] else { continue };
-            let (receiver, interface) = line::open(line, source, &self.interface, self.receive_buffer_bytes)?;
-            let drops = DropCount::new(&receiver);
-            lines.push(LinePath { line, path: Path::new(receiver, self.impairment(line.index(), 0)), drops });
-            interfaces.push(interface);
+            let (socket, interface) = line::open(line, source, &self.interface, self.receive_buffer_bytes, beginning)?;
+            let drops = DropCount::new(&socket);
+            lines.push(LinePath { line, path: Path::new(socket, self.impairment(line.index(), 0)), drops });
+            interfaces.extend(interface);
         }
-        let from = interfaces.first().ok_or(OpenError::NoLine)?.address;
-        let targets = (0..).zip(&self.recover_from).map(|(index, &address)| self.open_target(from, index, address));
-        let targets = targets.collect::<Result<Vec<_>, _>>()?;
+        if lines.is_empty() {
+            return Err(OpenError::NoLine);
+        }
+        // Rings first: they answer at once.
+        let mut targets = Vec::new();
+        for file in self.lines.iter().flatten().filter_map(LineSource::ring_file) {
+            let ring = RingTarget::new(file, self.config.request.in_flight.max(1));
+            targets.push(self.target(targets.len(), TargetSocket::Ring(ring)));
+        }
+        for &address in &self.recover_from {
+            let socket = self.open_target(&interfaces, address)?;
+            targets.push(self.target(targets.len(), TargetSocket::Address(socket)));
+        }
         self.config.lines = self.lines.each_ref().map(Option::is_some);
         self.config.request_targets = targets.len();
         Ok(Subscriber::new(Subscription::new(self.config, Clock::now()), lines, targets))
     }
 
-    fn open_target(
-        &self,
-        from: Ipv4Addr,
-        index: u64,
-        address: SocketAddrV4,
-    ) -> Result<Path<ConnectedSocket>, OpenError> {
+    /// Requests leave from the interface of the first line that has one, or else from the builder's.
+    fn open_target(&self, interfaces: &[Interface], address: SocketAddrV4) -> Result<ConnectedSocket, OpenError> {
+        let from = match interfaces.first() {
+            Some(interface) => interface.address,
+            None => Interface::resolve(&self.interface).map_err(|error| OpenError::Interface(Line::A, error))?.address,
+        };
         let socket = ConnectedSocket::open(from, address, self.receive_buffer_bytes)
             .map_err(|error| OpenError::RecoverFrom(address, error))?;
         line::warn_if_partial(&format_args!("recover_from {address}"), socket.buffer());
-        Ok(Path::new(socket, self.impairment(Line::ALL.len(), index)))
+        Ok(socket)
+    }
+
+    fn target(&self, index: usize, socket: TargetSocket) -> Path<TargetSocket> {
+        Path::new(socket, self.impairment(Line::ALL.len(), index as u64))
     }
 
     /// The impairment of the path with this index among those of its kind.

@@ -41,13 +41,18 @@ mod error;
 mod event_loop;
 mod histograms;
 mod line;
+mod offset;
 mod path;
+mod ring;
 mod subscriber;
+mod target;
 
 pub use builder::SubscriberBuilder;
-pub use error::OpenError;
+pub use error::{LineSourceError, OpenError};
 pub use histograms::Histograms;
 pub use line::LineSource;
+pub use offset::{Offset, OffsetError, StoredOffset};
+pub use ring::RingFileError;
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{
     Counters, EndOfSession, Event, Gap, GapOrigin, GapPolicy, GapRecord, ImpairmentConfig, ImpairmentCounters, Line,

@@ -1,60 +1,200 @@
 //! One line of a subscriber: where its packets come from.
 
-use crate::OpenError;
-use seqcast_recovery::Line;
-use seqcast_transport::{
-    BufferGrant, Interface, MulticastAddress, MulticastAddressError, MulticastReceiver, kernel_drops,
-};
-use std::os::fd::AsRawFd;
-use std::{fmt, str::FromStr};
+use crate::error::{LineSourceError, OpenError, SOURCE};
+use crate::path::{Arrival, Receive};
+use crate::ring::{Beginning, RingLine};
+use seqcast_recovery::{Line, Nanos};
+use seqcast_transport::{BufferGrant, Interface, LineAddress, MulticastReceiver, UnicastSocket, kernel_drops};
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::{fmt, io, str::FromStr};
 
-/// Where a line's packets come from: `GROUP:PORT[@INTERFACE]`.
+/// Where a line's packets come from: `GROUP:PORT[@INTERFACE][,source=ADDRESS]`; where there is no multicast, a unicast
+/// address of this host to listen at, `ADDRESS:PORT[,source=ADDRESS]`; on the publisher's own host, its retained ring,
+/// `ring:FILE`.
 ///
-/// Without an interface it is the builder's, which is loopback unless set otherwise.
+/// * A ring is followed without a socket or a system call per message, and asked for what was missed: it needs no request
+///   address. It need not be there yet, and may be replaced. There is nothing to wait for: with a ring line
+///   [`Subscriber::timeout`](crate::Subscriber::timeout) is 200 µs at the most.
+/// * Without an interface a group is joined on the builder's, which is loopback unless set otherwise.
+/// * A unicast address and port belongs to one subscriber: several on one host need a port each.
+/// * With a source, what comes from any other address is dropped and counted
+///   ([`SubscriberCounters::other_sources`](crate::SubscriberCounters::other_sources)). Addresses can be forged: this keeps
+///   mistakes out, not attackers.
+/// * A group in 232.0.0.0/8 is joined for its source only, and needs one: a network that follows RFC 4607 brings nothing to
+///   whoever joins such a group without. Any other group is joined whoever sends to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct LineSource(MulticastAddress);
+pub struct LineSource(Kind);
 
-impl LineSource {
-    /// The multicast group, its port, and the interface if one was named.
-    #[must_use]
-    pub const fn address(&self) -> &MulticastAddress {
-        &self.0
-    }
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Socket {
+        /// A group, or one unicast address without an interface.
+        address: LineAddress,
+        source: Option<Ipv4Addr>,
+    },
+    Ring(PathBuf),
 }
 
-impl From<MulticastAddress> for LineSource {
-    fn from(address: MulticastAddress) -> Self {
-        Self(address)
+/// What comes before the file of a ring.
+const RING: &str = "ring:";
+
+impl LineSource {
+    /// The retained ring in this file.
+    #[must_use]
+    pub fn ring(file: impl Into<PathBuf>) -> Self {
+        Self(Kind::Ring(file.into()))
+    }
+
+    /// The file of the ring, if it is one.
+    pub(crate) fn ring_file(&self) -> Option<&Path> {
+        match &self.0 {
+            Kind::Ring(file) => Some(file),
+            Kind::Socket { .. } => None,
+        }
     }
 }
 
 impl FromStr for LineSource {
-    type Err = MulticastAddressError;
+    type Err = LineSourceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
+        match text.strip_prefix(RING) {
+            Some("") => return Err(LineSourceError::NoFile),
+            Some(file) => return Ok(Self::ring(file)),
+            None => {}
+        }
+        let (address, source) = match text.split_once(SOURCE) {
+            Some((address, source)) => (address, Some(host(source)?)),
+            None => (text, None),
+        };
+        let address: LineAddress = address.parse().map_err(LineSourceError::Address)?;
+        match &address {
+            LineAddress::Multicast(address) if address.is_source_specific() && source.is_none() => {
+                return Err(LineSourceError::NoSource { group: address.group() });
+            }
+            LineAddress::Multicast(_) => {}
+            LineAddress::Unicast(addresses) => match addresses.socket_addresses() {
+                [_] if address.interface_name().is_none() => {}
+                &[address] => return Err(LineSourceError::NeedlessInterface { address }),
+                _ => return Err(LineSourceError::SeveralAddresses),
+            },
+        }
+        Ok(Self(Kind::Socket { address, source }))
     }
 }
 
+/// Reads the address of a source.
+fn host(text: &str) -> Result<Ipv4Addr, LineSourceError> {
+    let is_host = |ip: &Ipv4Addr| !ip.is_multicast() && !ip.is_unspecified() && !ip.is_broadcast();
+    text.parse().ok().filter(is_host).ok_or_else(|| LineSourceError::InvalidSource { text: text.to_owned() })
+}
+
+/// Written as it is parsed.
 impl fmt::Display for LineSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match &self.0 {
+            Kind::Socket { address, source } => {
+                address.fmt(f)?;
+                source.map_or(Ok(()), |source| write!(f, "{SOURCE}{source}"))
+            }
+            Kind::Ring(file) => write!(f, "{RING}{}", file.display()),
+        }
     }
 }
 
-/// Opens the line; returns its socket and its interface.
+/// Opens the line; returns its socket, and its interface unless it is a ring, which is followed from its beginning on.
 pub(crate) fn open(
     line: Line,
     source: &LineSource,
     default_interface: &str,
     receive_buffer_bytes: Option<usize>,
-) -> Result<(MulticastReceiver, Interface), OpenError> {
-    let address = source.address();
-    let interface = address.interface(default_interface).map_err(|error| OpenError::Interface(line, error))?;
-    let receiver = MulticastReceiver::open(address, &interface, receive_buffer_bytes)
-        .map_err(|error| OpenError::Line(line, error))?;
-    warn_if_partial(&format_args!("line {line:?}"), receiver.buffer());
-    Ok((receiver, interface))
+    beginning: Beginning,
+) -> Result<(LineSocket, Option<Interface>), OpenError> {
+    let (address, source) = match &source.0 {
+        Kind::Socket { address, source } => (address, source),
+        Kind::Ring(file) => {
+            let ring = RingLine::open(file, beginning).map_err(|error| OpenError::Ring(file.clone(), error))?;
+            return Ok((LineSocket { socket: Socket::Ring(ring), source: None, other_sources: 0 }, None));
+        }
+    };
+    let own_interface = match address {
+        LineAddress::Multicast(_) => None,
+        LineAddress::Unicast(addresses) => Some(addresses.socket_addresses()[0].ip().to_string()),
+    };
+    let interface = address
+        .interface(own_interface.as_deref().unwrap_or(default_interface))
+        .map_err(|error| OpenError::Interface(line, error))?;
+    let socket = match (address, source) {
+        (LineAddress::Multicast(group), Some(source)) if group.is_source_specific() => {
+            MulticastReceiver::open_source(group, *source, &interface, receive_buffer_bytes).map(Socket::Multicast)
+        }
+        (LineAddress::Multicast(group), _) => {
+            MulticastReceiver::open(group, &interface, receive_buffer_bytes).map(Socket::Multicast)
+        }
+        (LineAddress::Unicast(addresses), _) => {
+            UnicastSocket::open(addresses.socket_addresses()[0], receive_buffer_bytes).map(Socket::Unicast)
+        }
+    };
+    let socket = socket.map_err(|error| OpenError::Line(line, error))?;
+    match &socket {
+        Socket::Multicast(socket) => warn_if_partial(&format_args!("line {line:?}"), socket.buffer()),
+        Socket::Unicast(socket) => warn_if_partial(&format_args!("line {line:?}"), socket.buffer()),
+        Socket::Ring(_) => {}
+    }
+    Ok((LineSocket { socket, source: *source, other_sources: 0 }, Some(interface)))
+}
+
+/// The socket of a line that is open.
+#[derive(Debug)]
+pub(crate) struct LineSocket {
+    socket: Socket,
+    source: Option<Ipv4Addr>,
+    /// Datagrams from another source than the one that was set.
+    pub(crate) other_sources: u64,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Multicast(MulticastReceiver),
+    Unicast(UnicastSocket),
+    Ring(RingLine),
+}
+
+impl Receive for LineSocket {
+    /// The sender is looked at only when a source was set.
+    #[inline]
+    fn receive(&mut self, now: Nanos, buffer: &mut [u8]) -> io::Result<Arrival> {
+        let Some(source) = self.source else {
+            return match &mut self.socket {
+                Socket::Multicast(socket) => socket.recv(buffer).map(Arrival::new),
+                Socket::Unicast(socket) => socket.recv(buffer).map(Arrival::new),
+                Socket::Ring(ring) => ring.receive(now, buffer),
+            };
+        };
+        let received = match &mut self.socket {
+            Socket::Multicast(socket) => socket.recv_from(buffer)?,
+            Socket::Unicast(socket) => socket.recv_from(buffer)?,
+            Socket::Ring(ring) => return ring.receive(now, buffer),
+        };
+        Ok(match received {
+            Some((length, sender)) if *sender.ip() == source => Arrival::Datagram(length),
+            Some(_) => {
+                self.other_sources += 1;
+                Arrival::Withheld
+            }
+            None => Arrival::Nothing,
+        })
+    }
+
+    fn fd(&self) -> Option<RawFd> {
+        match &self.socket {
+            Socket::Multicast(socket) => Some(socket.as_raw_fd()),
+            Socket::Unicast(socket) => Some(socket.as_raw_fd()),
+            Socket::Ring(_) => None,
+        }
+    }
 }
 
 /// Says that a receive buffer is smaller than it should be.
@@ -75,15 +215,64 @@ pub(crate) struct DropCount {
 }
 
 impl DropCount {
-    pub(crate) fn new(receiver: &MulticastReceiver) -> Self {
-        Self { seen: kernel_drops(receiver.as_raw_fd()).unwrap_or(0) }
+    pub(crate) fn new(socket: &LineSocket) -> Self {
+        Self { seen: socket.fd().and_then(kernel_drops).unwrap_or(0) }
     }
 
     /// How many were dropped since the last call.
-    pub(crate) fn poll(&mut self, receiver: &MulticastReceiver) -> u32 {
-        let count = kernel_drops(receiver.as_raw_fd()).unwrap_or(self.seen);
+    pub(crate) fn poll(&mut self, socket: &LineSocket) -> u32 {
+        let count = socket.fd().and_then(kernel_drops).unwrap_or(self.seen);
         let new = count.wrapping_sub(self.seen);
         self.seen = count;
         new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seqcast_transport::AddressError;
+
+    fn refusal(text: &str) -> LineSourceError {
+        text.parse::<LineSource>().unwrap_err()
+    }
+
+    #[test]
+    fn source_is_written_as_it_was_read() {
+        for text in [
+            "239.1.1.1:30001",
+            "239.1.1.1:30001@10.1.0.9,source=10.1.0.5",
+            "232.1.1.1:30001,source=127.0.0.1",
+            "10.1.0.9:30001",
+            "10.1.0.9:30001,source=10.1.0.5",
+            "ring:/dev/shm/EQ,source=1",
+        ] {
+            assert_eq!(text.parse::<LineSource>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn group_of_one_source_needs_one_and_names_the_mend() {
+        let error = refusal("232.1.1.1:30001@lo");
+        assert_eq!(error, LineSourceError::NoSource { group: Ipv4Addr::new(232, 1, 1, 1) });
+        assert!(error.to_string().contains("`,source=ADDRESS`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_host_is_no_source() {
+        for source in ["", "eth0", "239.1.1.1", "0.0.0.0", "255.255.255.255", "10.1.0.5:9", "10.1.0.5,source=10.1.0.6"]
+        {
+            let error = refusal(&format!("239.1.1.1:30001,source={source}"));
+            assert_eq!(error, LineSourceError::InvalidSource { text: source.to_owned() });
+        }
+    }
+
+    #[test]
+    fn a_subscriber_listens_at_one_unicast_address_that_is_its_interface() {
+        assert_eq!(refusal("127.0.0.1:1,127.0.0.1:2"), LineSourceError::SeveralAddresses);
+        let address = "127.0.0.1:1".parse().unwrap();
+        assert_eq!(refusal("127.0.0.1:1@lo"), LineSourceError::NeedlessInterface { address });
+        assert_eq!(refusal("ring:"), LineSourceError::NoFile);
+        assert_eq!(refusal("0.0.0.0:1"), LineSourceError::Address(AddressError::Unspecified));
     }
 }

@@ -1,25 +1,34 @@
 //! One socket that datagrams arrive on, a line's or a request address's, impaired if so asked.
 
 use seqcast_recovery::{Impairment, Nanos, Verdict};
-use seqcast_transport::{ConnectedSocket, DATAGRAM_BUFFER_BYTES, MulticastReceiver};
+use seqcast_transport::DATAGRAM_BUFFER_BYTES;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
+
+/// What one look at a socket finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// A datagram of this length.
+    Datagram(usize),
+    /// One that is not handed on: from another source, or lost or delayed on purpose.
+    Withheld,
+    Nothing,
+}
+
+impl Arrival {
+    #[inline]
+    pub(crate) fn new(length: Option<usize>) -> Self {
+        length.map_or(Self::Nothing, Self::Datagram)
+    }
+}
 
 /// What can be received from.
-pub(crate) trait Receive: AsRawFd {
-    fn recv(&self, buffer: &mut [u8]) -> io::Result<Option<usize>>;
-}
+pub(crate) trait Receive {
+    /// Takes the next datagram into `buffer`.
+    fn receive(&mut self, now: Nanos, buffer: &mut [u8]) -> io::Result<Arrival>;
 
-impl Receive for MulticastReceiver {
-    fn recv(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        self.recv(buffer)
-    }
-}
-
-impl Receive for ConnectedSocket {
-    fn recv(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        self.recv(buffer)
-    }
+    /// What can be waited for; none if it has to be looked at.
+    fn fd(&self) -> Option<RawFd>;
 }
 
 /// A socket, its receive buffer, and what is done to its datagrams on purpose.
@@ -36,22 +45,22 @@ impl<S: Receive> Path<S> {
         Self { socket, buffer: vec![1; DATAGRAM_BUFFER_BYTES].into_boxed_slice(), impairment }
     }
 
-    /// Puts the next datagram into the buffer and returns its length, or `None` when there is none now.
+    /// Puts the next datagram into the buffer and returns its length, unless there is none now or it is withheld.
     #[inline]
-    pub(crate) fn next(&mut self, now: Nanos) -> io::Result<Option<usize>> {
+    pub(crate) fn next(&mut self, now: Nanos) -> io::Result<Arrival> {
         let Some(impairment) = &mut self.impairment else {
-            return self.socket.recv(&mut self.buffer);
+            return self.socket.receive(now, &mut self.buffer);
         };
-        loop {
-            if let Some(datagram) = impairment.pop(now) {
-                self.buffer[..datagram.len()].copy_from_slice(datagram);
-                return Ok(Some(datagram.len()));
-            }
-            let Some(length) = self.socket.recv(&mut self.buffer)? else { return Ok(None) };
-            if impairment.push(now, &self.buffer[..length]) == Verdict::Deliver {
-                return Ok(Some(length));
-            }
+        if let Some(datagram) = impairment.pop(now) {
+            self.buffer[..datagram.len()].copy_from_slice(datagram);
+            return Ok(Arrival::Datagram(datagram.len()));
         }
+        Ok(match self.socket.receive(now, &mut self.buffer)? {
+            Arrival::Datagram(length) if impairment.push(now, &self.buffer[..length]) != Verdict::Deliver => {
+                Arrival::Withheld
+            }
+            arrival => arrival,
+        })
     }
 
     /// The datagram that [`Self::next`] put there.
@@ -64,7 +73,7 @@ impl<S: Receive> Path<S> {
         self.impairment.as_ref().and_then(Impairment::next_due)
     }
 
-    pub(crate) fn fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+    pub(crate) fn fd(&self) -> Option<RawFd> {
+        self.socket.fd()
     }
 }

@@ -2,13 +2,15 @@
 
 use crate::builder::SubscriberBuilder;
 use crate::histograms::Histograms;
-use crate::line::DropCount;
-use crate::path::Path;
+use crate::line::{DropCount, LineSocket};
+use crate::path::{Arrival, Path};
+use crate::ring::RingLine;
+use crate::target::TargetSocket;
 use seqcast_protocol::{SequenceNumber, SessionId};
 use seqcast_recovery::{
     Counters, Event, Impairment, ImpairmentCounters, Line, Nanos, SessionChoice, Source, Subscription,
 };
-use seqcast_transport::{Clock, ConnectedSocket, MulticastReceiver};
+use seqcast_transport::Clock;
 use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::os::fd::RawFd;
@@ -26,6 +28,8 @@ pub struct SubscriberCounters {
     /// Datagrams that the kernel dropped because a line's receive buffer was full, as far as was seen when gaps were
     /// found.
     pub kernel_drops: u64,
+    /// Datagrams from another source than the one that was set for their line ([`LineSource`](crate::LineSource)).
+    pub other_sources: u64,
     /// Times that a request address was found to have nobody listening.
     pub requests_refused: u64,
     /// Other errors of sending and receiving; the sockets go on.
@@ -38,7 +42,7 @@ pub struct SubscriberCounters {
 #[derive(Debug)]
 pub(crate) struct LinePath {
     pub(crate) line: Line,
-    pub(crate) path: Path<MulticastReceiver>,
+    pub(crate) path: Path<LineSocket>,
     pub(crate) drops: DropCount,
 }
 
@@ -57,11 +61,15 @@ enum Held {
 pub struct Subscriber {
     pub(crate) subscription: Subscription,
     pub(crate) lines: Vec<LinePath>,
-    pub(crate) targets: Vec<Path<ConnectedSocket>>,
+    pub(crate) targets: Vec<Path<TargetSocket>>,
     held: Option<Held>,
     /// When the last duty cycle was, if it was cut short before the subscription was advanced.
     cut_at: Option<Nanos>,
     fds: Vec<RawFd>,
+    /// How many of them are the lines'.
+    line_fds: usize,
+    /// Whether a line is a ring, for which nothing can be waited.
+    has_ring: bool,
     histograms: Histograms,
     kernel_drops: u64,
     requests_refused: u64,
@@ -75,15 +83,19 @@ impl Subscriber {
         SubscriberBuilder::new(session)
     }
 
-    pub(crate) fn new(subscription: Subscription, lines: Vec<LinePath>, targets: Vec<Path<ConnectedSocket>>) -> Self {
-        let fds = lines.iter().map(|line| line.path.fd()).chain(targets.iter().map(Path::fd)).collect();
+    pub(crate) fn new(subscription: Subscription, lines: Vec<LinePath>, targets: Vec<Path<TargetSocket>>) -> Self {
+        let mut fds: Vec<_> = lines.iter().filter_map(|line| line.path.fd()).collect();
+        let line_fds = fds.len();
+        fds.extend(targets.iter().filter_map(Path::fd));
         Self {
+            has_ring: line_fds < lines.len(),
             subscription,
             lines,
             targets,
             held: None,
             cut_at: None,
             fds,
+            line_fds,
             histograms: Histograms::new(),
             kernel_drops: 0,
             requests_refused: 0,
@@ -123,7 +135,7 @@ impl Subscriber {
     /// come.
     #[must_use]
     pub fn fds(&self) -> &[RawFd] {
-        if self.subscription.awaits_answer() { &self.fds } else { &self.fds[..self.lines.len()] }
+        if self.subscription.awaits_answer() { &self.fds } else { &self.fds[..self.line_fds] }
     }
 
     /// Every socket: the lines' first.
@@ -139,7 +151,9 @@ impl Subscriber {
         }
         let lines = self.lines.iter().map(|line| line.path.due());
         let due = lines.chain(self.targets.iter().map(Path::due)).chain([self.subscription.timeout()]).flatten().min();
-        due.map(|due| (due - Clock::now()).as_duration())
+        let timeout = due.map(|due| due - Clock::now());
+        let longest = if self.has_ring { RingLine::LONGEST_WAIT } else { Nanos::MAX };
+        timeout.or(self.has_ring.then_some(longest)).map(|timeout| timeout.min(longest).as_duration())
     }
 
     /// The session, once one was chosen or heard.
@@ -183,6 +197,7 @@ impl Subscriber {
         SubscriberCounters {
             subscription: *self.subscription.counters(),
             kernel_drops: self.kernel_drops,
+            other_sources: self.lines.iter().map(|line| line.path.socket.other_sources).sum(),
             requests_refused: self.requests_refused,
             socket_errors: self.socket_errors,
             impairment,
@@ -241,9 +256,9 @@ impl Subscriber {
         for _ in 0..DATAGRAMS_PER_CYCLE {
             let mut is_empty = true;
             for (index, LinePath { line, path, .. }) in self.lines.iter_mut().enumerate() {
-                let length = match path.next(now) {
-                    Ok(Some(length)) => length,
-                    Ok(None) => continue,
+                let arrival = match path.next(now) {
+                    Ok(Arrival::Nothing) => continue,
+                    Ok(arrival) => arrival,
                     Err(_) => {
                         self.socket_errors += 1;
                         continue;
@@ -251,6 +266,7 @@ impl Subscriber {
                 };
                 is_empty = false;
                 *datagrams += 1;
+                let Arrival::Datagram(length) = arrival else { continue };
                 let (source, datagram) = (Source::Line(*line), path.datagram(length));
                 let flow =
                     self.subscription.handle_datagram(now, source, datagram, &mut self.histograms.recording(sink));
@@ -281,15 +297,16 @@ impl Subscriber {
                 if !self.subscription.awaits_answer() && path.due().is_none_or(|due| due > now) {
                     break;
                 }
-                let length = match path.next(now) {
-                    Ok(Some(length)) => length,
-                    Ok(None) => break,
+                let arrival = match path.next(now) {
+                    Ok(Arrival::Nothing) => break,
+                    Ok(arrival) => arrival,
                     Err(error) => {
                         count_error(&error, &mut self.requests_refused, &mut self.socket_errors);
                         continue;
                     }
                 };
                 *datagrams += 1;
+                let Arrival::Datagram(length) = arrival else { continue };
                 let (source, datagram) = (Source::RequestTarget(target), path.datagram(length));
                 let flow =
                     self.subscription.handle_datagram(now, source, datagram, &mut self.histograms.recording(sink));
@@ -306,8 +323,7 @@ impl Subscriber {
         let mut count = 0;
         while let Some(outgoing) = self.subscription.poll_request(now) {
             count += 1;
-            let socket = &self.targets[outgoing.target].socket;
-            if let Err(error) = socket.send(&outgoing.request.to_bytes()) {
+            if let Err(error) = self.targets[outgoing.target].socket.ask(outgoing.request) {
                 count_error(&error, &mut self.requests_refused, &mut self.socket_errors);
             }
         }

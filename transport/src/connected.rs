@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use crate::buffer::{Buffer, BufferGrant};
 use crate::opening::{Opening, received};
-use crate::socket_error::SocketError;
+use crate::socket_error::{CONNECT, SocketError};
 
 /// A non-blocking unicast socket with one peer. The kernel passes nobody else's datagrams, and reports as
 /// `ConnectionRefused` that nobody listens there.
@@ -31,7 +31,7 @@ impl ConnectedSocket {
         let opening = Opening::new(&format_args!("{destination} from {source}"))?;
         let buffer = opening.grant(Buffer::Receive, receive_buffer_bytes)?;
         opening.bind(SocketAddrV4::new(source, 0))?;
-        opening.step("connect", |socket| socket.connect(&destination.into()))?;
+        opening.step(CONNECT, |socket| socket.connect(&destination.into()))?;
         Ok(Self { socket: opening.socket.into(), buffer })
     }
 

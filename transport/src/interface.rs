@@ -1,4 +1,4 @@
-//! Network interfaces, found by name or by IPv4 address and checked to carry multicast.
+//! Network interfaces, found by name or by IPv4 address.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use crate::enumeration::{self, Entry};
 
-/// An interface that is up and carries multicast, with the one IPv4 address that is used on it.
+/// An interface that is up, with the one IPv4 address that is used on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// The device's name, such as `eth0`.
@@ -114,8 +114,8 @@ impl Interface {
     ///
     /// # Errors
     ///
-    /// Returns an [`InterfaceError`] when no interface or more than one is meant, when the interface is down, has no
-    /// IPv4 address, or, loopback excepted, is without multicast.
+    /// Returns an [`InterfaceError`] when no interface or more than one is meant, or when the interface is down or has no
+    /// IPv4 address.
     pub fn resolve(text: &str) -> Result<Self, InterfaceError> {
         let (entry, address) = select(&enumeration::entries()?, text)?;
         let name = entry.device().to_owned();
@@ -131,6 +131,19 @@ impl Interface {
             is_multicast: entry.has(libc::IFF_MULTICAST),
             is_up: entry.has(libc::IFF_UP),
         })
+    }
+
+    /// Checks that it carries multicast, as loopback always does.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`InterfaceError::NoMulticast`] if it does not.
+    pub fn require_multicast(&self) -> Result<(), InterfaceError> {
+        if self.is_multicast || self.is_loopback {
+            Ok(())
+        } else {
+            Err(InterfaceError::NoMulticast { name: self.name.clone() })
+        }
     }
 }
 
@@ -162,9 +175,6 @@ fn select(entries: &[Entry], text: &str) -> Result<(Entry, Ipv4Addr), InterfaceE
             Err(InterfaceError::Ambiguous { text: text.to_owned(), choices })
         }
         _ if !first.has(libc::IFF_UP) => Err(InterfaceError::Down { name }),
-        (Some((entry, _)), None) if !entry.has(libc::IFF_MULTICAST) && !entry.has(libc::IFF_LOOPBACK) => {
-            Err(InterfaceError::NoMulticast { name })
-        }
         (Some((entry, address)), None) => Ok((entry.clone(), address)),
         (None, _) => Err(InterfaceError::NoAddress { name }),
     }
@@ -281,8 +291,17 @@ mod tests {
     #[test]
     fn unusable_interface_is_refused_with_the_mend() {
         assert!(refusal("off0").ends_with("`ip link set dev off0 up`"));
-        assert!(refusal("10.3.0.5").ends_with("`ip link set dev tun0 multicast on`"));
         assert!(refusal("bare0").ends_with("`ip address add ADDRESS/PREFIX dev bare0`"));
+    }
+
+    #[test]
+    fn only_an_interface_that_carries_multicast_serves_a_group() {
+        let loopback = Interface::resolve("127.0.0.1").unwrap();
+        loopback.require_multicast().unwrap();
+        let tunnel = Interface { name: "tun0".to_owned(), is_loopback: false, is_multicast: false, ..loopback };
+        let refusal = tunnel.require_multicast().unwrap_err().to_string();
+        assert!(refusal.ends_with("`ip link set dev tun0 multicast on`"), "{refusal}");
+        Interface { is_multicast: true, ..tunnel }.require_multicast().unwrap();
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //!
 //! Linux and IPv4 only. Nothing here knows the wire format or decides anything. Every socket is non-blocking, never
 //! lets a datagram be fragmented by IP, and reads back each option that a kernel could silently ignore. All system
-//! calls that the standard library and `socket2` do not offer are in `sys` and `enumeration`, the only unsafe code.
+//! calls that the standard library and `socket2` do not offer are in `sys`, `enumeration` and `mapping`, the only unsafe code.
 
 #![deny(unsafe_code)]
 
 mod address;
+mod address_error;
 mod buffer;
 mod clock;
 mod connected;
@@ -16,31 +17,39 @@ mod drops;
 mod enumeration;
 mod idle;
 mod interface;
+#[expect(unsafe_code, reason = "mapped memory is a raw pointer")]
+mod mapping;
 mod opening;
 mod pin;
 mod priority;
 mod receiver;
 mod sender;
+mod shared_file;
 mod socket_error;
 #[expect(unsafe_code, reason = "system calls that no safe interface offers")]
 mod sys;
 mod unicast;
+mod unicast_sender;
 mod wait;
 mod waker;
 
-pub use address::{MulticastAddress, MulticastAddressError};
+pub use address::{LineAddress, MAX_UNICAST_ADDRESSES, MulticastAddress, UnicastAddresses};
+pub use address_error::AddressError;
 pub use buffer::BufferGrant;
 pub use clock::Clock;
 pub use connected::ConnectedSocket;
 pub use drops::kernel_drops;
 pub use idle::{Idle, IdleStrategy, UnknownIdleStrategy};
 pub use interface::{Interface, InterfaceError};
+pub use mapping::Mapping;
 pub use pin::{PinError, pin_to_core};
 pub use priority::{PriorityError, set_fifo_priority};
 pub use receiver::MulticastReceiver;
 pub use sender::MulticastSender;
+pub use shared_file::SharedFile;
 pub use socket_error::SocketError;
 pub use unicast::UnicastSocket;
+pub use unicast_sender::UnicastSender;
 pub use wait::{WAIT_LIMIT, wait_readable};
 pub use waker::Waker;
 

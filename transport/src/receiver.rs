@@ -1,16 +1,18 @@
 //! The receiving end of a line.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 
-use socket2::InterfaceIndexOrAddress;
+use socket2::{InterfaceIndexOrAddress, Socket};
 
 use crate::address::MulticastAddress;
 use crate::buffer::{Buffer, BufferGrant};
 use crate::interface::Interface;
 use crate::opening::{Opening, received};
 use crate::socket_error::SocketError;
+use crate::sys;
+use crate::unicast::received_from;
 
 /// A non-blocking socket that hears one multicast group on one interface, and nothing else.
 ///
@@ -22,7 +24,8 @@ pub struct MulticastReceiver {
 }
 
 impl MulticastReceiver {
-    /// Joins `address` on `interface`; the interface that the address may name is the caller's to resolve.
+    /// Joins `address` on `interface`, whoever sends to it; the interface that the address may name is the caller's to
+    /// resolve.
     ///
     /// # Errors
     ///
@@ -31,6 +34,34 @@ impl MulticastReceiver {
         address: &MulticastAddress,
         interface: &Interface,
         receive_buffer_bytes: Option<usize>,
+    ) -> Result<Self, SocketError> {
+        Self::open_and_join(address, interface, receive_buffer_bytes, |socket| {
+            socket.join_multicast_v4_n(&address.group(), &InterfaceIndexOrAddress::Index(interface.index))
+        })
+    }
+
+    /// Joins `address` on `interface` for what `source` sends to it: routers bring nothing else, and the kernel passes
+    /// nothing else (RFC 4607).
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`SocketError`] that names the step which the kernel refused.
+    pub fn open_source(
+        address: &MulticastAddress,
+        source: Ipv4Addr,
+        interface: &Interface,
+        receive_buffer_bytes: Option<usize>,
+    ) -> Result<Self, SocketError> {
+        Self::open_and_join(address, interface, receive_buffer_bytes, |socket| {
+            sys::join_source(socket.as_raw_fd(), interface.index, address.group(), source)
+        })
+    }
+
+    fn open_and_join(
+        address: &MulticastAddress,
+        interface: &Interface,
+        receive_buffer_bytes: Option<usize>,
+        join: impl FnOnce(&Socket) -> io::Result<()>,
     ) -> Result<Self, SocketError> {
         let opening = Opening::new(&format_args!("{} on {interface}", address.socket_address()))?;
         opening.step("set SO_REUSEADDR", |socket| socket.set_reuse_address(true))?;
@@ -42,8 +73,7 @@ impl MulticastReceiver {
         // Before joining, so that the first datagrams find it.
         let buffer = opening.grant(Buffer::Receive, receive_buffer_bytes)?;
         opening.bind(address.socket_address())?;
-        let index = InterfaceIndexOrAddress::Index(interface.index);
-        opening.step("join the group", |socket| socket.join_multicast_v4_n(&address.group(), &index))?;
+        opening.step("join the group", join)?;
         Ok(Self { socket: opening.socket.into(), buffer })
     }
 
@@ -58,6 +88,16 @@ impl MulticastReceiver {
     #[inline]
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         received(|| self.socket.recv(buffer))
+    }
+
+    /// As [`Self::recv`], and returns the sender too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::recv`].
+    #[inline]
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, SocketAddrV4)>> {
+        received_from(&self.socket, buffer)
     }
 
     /// The receive buffer that was granted.
@@ -129,6 +169,41 @@ mod tests {
         sender.send(b"tick").unwrap();
         assert_eq!(next_datagram(&neighbour).unwrap(), b"tick");
         assert!(drained(&receiver));
+    }
+
+    /// A sender on loopback that is another host to whoever looks at the address.
+    fn sender_from(last: u8, address: &MulticastAddress) -> MulticastSender {
+        let interface = Interface { address: Ipv4Addr::new(127, 0, 0, last), ..loopback() };
+        MulticastSender::open(address, &interface, 1, None).unwrap()
+    }
+
+    #[test]
+    fn joined_for_one_source_hears_no_other() {
+        let address = MulticastAddress::new(Ipv4Addr::new(232, 255, 77, 27), group(27).port(), None).unwrap();
+        let senders = [sender_from(1, &address), sender_from(2, &address)];
+        let everyone = MulticastReceiver::open(&address, &loopback(), None).unwrap();
+        for heard in [0, 1] {
+            let source = *senders[heard].local_address().unwrap().ip();
+            let receiver = MulticastReceiver::open_source(&address, source, &loopback(), None).unwrap();
+            senders[1 - heard].send(b"other").unwrap();
+            senders[heard].send(b"tick").unwrap();
+            assert_eq!(next_datagram(&receiver).unwrap(), b"tick");
+            assert!(drained(&receiver));
+            let both = [next_datagram(&everyone).unwrap(), next_datagram(&everyone).unwrap()];
+            assert_eq!(both, [&b"other"[..], b"tick"]);
+        }
+    }
+
+    #[test]
+    fn sender_is_told_to_who_asks() {
+        let address = group(28);
+        let receiver = MulticastReceiver::open(&address, &loopback(), None).unwrap();
+        let sender = sender_from(3, &address);
+        sender.send(b"tick").unwrap();
+        assert!(!drained(&receiver));
+        let from = sender.local_address().unwrap();
+        assert_eq!(receiver.recv_from(&mut [0; 16]).unwrap(), Some((4, from)));
+        assert_eq!(receiver.recv_from(&mut [0; 16]).unwrap(), None);
     }
 
     #[test]

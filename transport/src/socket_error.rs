@@ -4,6 +4,10 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+/// Steps whose refusal has causes of its own.
+pub(crate) const CONNECT: &str = "connect";
+pub(crate) const SET_TTL: &str = "set IP_TTL";
+
 /// A step of opening a socket that the kernel refused.
 ///
 /// The text names the setting, the operation and, where one is known, the mend; the kernel's reason is the
@@ -45,6 +49,16 @@ impl SocketError {
             libc::EADDRINUSE => {
                 "another socket holds this address and port; choose another port, or end its owner \
                  (`ss --udp --listening --numeric --processes` names it)"
+            }
+            libc::EACCES if self.operation == CONNECT => {
+                "it is the broadcast address of a network, or a rule prohibits the way (`ip route get ADDRESS`); name \
+                 one host"
+            }
+            libc::EINVAL if self.operation == CONNECT => {
+                "loopback leads to no other host; name an interface that does (`ip route get ADDRESS` tells)"
+            }
+            libc::EINVAL if self.operation == SET_TTL => {
+                "a unicast datagram crosses at least one network; set 1 or more"
             }
             libc::EACCES | libc::EPERM => {
                 "permission is missing; ports below 1024 need root or CAP_NET_BIND_SERVICE, and a firewall may refuse \

@@ -1,12 +1,12 @@
 //! System calls that neither the standard library nor `socket2` offers, each behind a safe function.
 
 use std::io;
-use std::mem::size_of_val;
+use std::mem::{self, size_of_val};
 use std::net::Ipv4Addr;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use libc::{c_int, c_void, pollfd, sched_param, socklen_t, timespec};
+use libc::{c_int, c_void, pollfd, sched_param, sockaddr_in, sockaddr_storage, socklen_t, timespec};
 use seqcast_recovery::Nanos;
 
 /// `SO_MEMINFO` of the generic socket numbering (include/uapi/asm-generic/socket.h), which `libc` does not name.
@@ -29,7 +29,7 @@ pub(crate) fn monotonic_now() -> Nanos {
 }
 
 fn set_bytes<T>(fd: RawFd, level: c_int, option: c_int, value: &T) -> io::Result<()> {
-    #[expect(clippy::cast_possible_truncation, reason = "the values are of 4 and 12 bytes")]
+    #[expect(clippy::cast_possible_truncation, reason = "no value has more than 264 bytes")]
     let length = size_of_val(value) as socklen_t;
     // SAFETY: the pointer and the length are those of `value`, which outlives the call; the kernel only reads it.
     check(unsafe { libc::setsockopt(fd, level, option, ptr::from_ref(value).cast::<c_void>(), length) })
@@ -62,6 +62,27 @@ pub(crate) fn set_multicast_interface(fd: RawFd, index: u32, address: Ipv4Addr) 
         imr_ifindex: index.cast_signed(),
     };
     set_bytes(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
+}
+
+/// Joins `group` for the datagrams of `source` only, on the interface of this index (RFC 3678, section 5.1).
+pub(crate) fn join_source(fd: RawFd, index: u32, group: Ipv4Addr, source: Ipv4Addr) -> io::Result<()> {
+    let request =
+        libc::group_source_req { gsr_interface: index, gsr_group: storage(group), gsr_source: storage(source) };
+    set_bytes(fd, libc::IPPROTO_IP, libc::MCAST_JOIN_SOURCE_GROUP, &request)
+}
+
+fn storage(address: Ipv4Addr) -> sockaddr_storage {
+    // SAFETY: all zeros is a valid sockaddr_storage.
+    let mut storage: sockaddr_storage = unsafe { std::mem::zeroed() };
+    let address = sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from(address).to_be() },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: a sockaddr_storage has the room and the alignment of any address.
+    unsafe { (&raw mut storage).cast::<sockaddr_in>().write(address) };
+    storage
 }
 
 /// Reads `SK_MEMINFO_DROPS`; `None` from a kernel that has no such word.
@@ -112,4 +133,42 @@ pub(crate) fn scheduling() -> io::Result<(c_int, c_int)> {
     // SAFETY: `parameters` is live and writable for the length of the call.
     check(unsafe { libc::sched_getparam(THIS_THREAD, &raw mut parameters) })?;
     Ok((policy, parameters.sched_priority))
+}
+
+/// The lock of the whole file of an open file description (`F_OFD_SETLK`).
+fn whole_file_lock() -> libc::flock {
+    // SAFETY: a flock is plain numbers, for which zeros are valid: from the beginning, to the end, however long it gets.
+    let mut lock: libc::flock = unsafe { mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock
+}
+
+/// Takes the write lock of a file's open file description; `false` when another one has it.
+pub(crate) fn lock(fd: RawFd) -> io::Result<bool> {
+    let lock = whole_file_lock();
+    // SAFETY: `lock` outlives the call; the kernel only reads it.
+    match check(unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &raw const lock) }) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether another open file description has a lock that stands in the way of a write lock.
+pub(crate) fn is_locked(fd: RawFd) -> io::Result<bool> {
+    let mut lock = whole_file_lock();
+    // SAFETY: `lock` is live and writable for the length of the call.
+    check(unsafe { libc::fcntl(fd, libc::F_OFD_GETLK, &raw mut lock) })?;
+    Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+/// Gives a file room for so many bytes, and that length.
+pub(crate) fn allocate(fd: RawFd, bytes: usize) -> io::Result<()> {
+    let bytes = libc::off_t::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    // SAFETY: posix_fallocate takes no pointer.
+    match unsafe { libc::posix_fallocate(fd, 0, bytes) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
 }

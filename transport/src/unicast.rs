@@ -1,4 +1,4 @@
-//! The socket of a request address: it hears whoever asks.
+//! The socket of a request address or of a unicast line: it hears whoever sends there.
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
@@ -34,6 +34,18 @@ impl UnicastSocket {
         Ok(Self { socket, local_address, buffer })
     }
 
+    /// Takes the next datagram into `buffer`, whoever sent it, and returns its length, or `None` when there is none.
+    ///
+    /// A datagram longer than `buffer` would be cut without notice, as by [`Self::recv_from`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error, which the caller counts: the socket remains usable.
+    #[inline]
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        received(|| self.socket.recv(buffer))
+    }
+
     /// Takes the next datagram into `buffer` and returns its length and sender, or `None` when there is none.
     ///
     /// A datagram longer than `buffer` would be cut without notice, so the caller passes
@@ -44,8 +56,7 @@ impl UnicastSocket {
     /// Returns the kernel's error, which the caller counts: the socket remains usable.
     #[inline]
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, SocketAddrV4)>> {
-        let Some((length, sender)) = received(|| self.socket.recv_from(buffer))? else { return Ok(None) };
-        Ok(Some((length, ipv4(sender)?)))
+        received_from(&self.socket, buffer)
     }
 
     /// Sends one datagram.
@@ -76,6 +87,13 @@ impl AsRawFd for UnicastSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
+}
+
+/// Takes the next datagram of an IPv4 socket and returns its length and sender.
+#[inline]
+pub(crate) fn received_from(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<(usize, SocketAddrV4)>> {
+    let Some((length, sender)) = received(|| socket.recv_from(buffer))? else { return Ok(None) };
+    Ok(Some((length, ipv4(sender)?)))
 }
 
 fn not_ipv4() -> io::Error {

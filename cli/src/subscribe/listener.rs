@@ -9,7 +9,7 @@ use crate::output::{Output, OutputError};
 use crate::progress::{Progress, count, thousands};
 use crate::times::in_words;
 use seqcast_recovery::Nanos;
-use seqcast_subscriber::{Event, Idle, LossCause, SequenceRange, Start, Status, Subscriber};
+use seqcast_subscriber::{Event, Idle, LossCause, Offset, SequenceRange, Start, Status, StoredOffset, Subscriber};
 use seqcast_transport::Clock;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -36,6 +36,7 @@ pub(super) enum End {
 /// Handles events: writes messages, remembers what the summary says.
 pub(super) struct Listener {
     output: Output,
+    offset: Option<StoredOffset>,
     pub(super) failure: Option<OutputError>,
     session: String,
     pub(super) first: Option<u64>,
@@ -49,9 +50,10 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(output: Output, start: Start) -> Self {
+    pub(super) fn new(output: Output, offset: Option<StoredOffset>, start: Start) -> Self {
         Self {
             output,
+            offset,
             failure: None,
             session: String::new(),
             first: None,
@@ -69,8 +71,8 @@ impl Listener {
         let mut progress = Progress::new();
         let end = loop {
             let work = subscriber.try_poll(|event| self.handle(event), MESSAGES_PER_POLL);
-            if work == 0 && self.failure.is_none() {
-                self.failure = self.output.flush().err();
+            if work == 0 || self.offset.is_some() {
+                self.flush(subscriber);
             }
             if !self.news.is_empty() {
                 progress.clear();
@@ -90,10 +92,23 @@ impl Listener {
             }
         };
         progress.clear();
-        if self.failure.is_none() {
-            self.failure = self.output.flush().err();
-        }
+        self.flush(subscriber);
         end
+    }
+
+    /// Hands what was written to the operating system, and only then remembers it.
+    fn flush(&mut self, subscriber: &Subscriber) {
+        if self.failure.is_some() {
+            return;
+        }
+        self.failure = self.output.flush().err();
+        let (Some(offset), None) = (&mut self.offset, &self.failure) else { return };
+        if let (Some(session), Some(next)) = (subscriber.session(), subscriber.next()) {
+            let reached = Offset { session, next, position: self.output.position() };
+            if offset.get() != Some(reached) {
+                offset.store(reached);
+            }
+        }
     }
 
     fn end(&self, subscriber: &Subscriber, options: &Options, interrupt: &Interrupt) -> Option<End> {

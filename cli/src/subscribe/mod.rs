@@ -5,13 +5,13 @@ mod listener;
 mod summary;
 
 use crate::interrupt::Interrupt;
-use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress};
+use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress, SOURCE_FORM};
 use crate::outcome::{Condition, Outcome, chain};
 use crate::output::{Output, OutputError, OutputFormat};
 use listener::Listener;
 use seqcast_subscriber::{
-    GapPolicy, IdleStrategy, ImpairmentConfig, Line, LineSource, OpenError, SessionChoice, Start, Subscriber,
-    pin_to_core,
+    GapPolicy, IdleStrategy, ImpairmentConfig, Line, LineSource, Offset, OpenError, SessionChoice, Start, StoredOffset,
+    Subscriber, pin_to_core,
 };
 use seqcast_transport::Clock;
 use std::io::Write;
@@ -34,11 +34,12 @@ pub struct Options {
     /// The session; any follows the first one heard, and the next one after its end
     #[arg(long, value_name = "NAME|any", default_value = "any")]
     session: SessionChoice,
-    /// Where line A comes from
-    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]", default_value = DEFAULT_LINE_A)]
+    /// Where line A comes from: a multicast group to join, or a unicast address to listen at; and from whom, if only one
+    /// may send
+    #[arg(long, value_name = SOURCE_FORM, default_value = DEFAULT_LINE_A)]
     line_a: LineSource,
     /// Where line B comes from, the second copy of every packet; of each message the first copy is delivered
-    #[arg(long, value_name = "GROUP:PORT[@INTERFACE]")]
+    #[arg(long, value_name = SOURCE_FORM)]
     line_b: Option<LineSource>,
     /// The interface, by name or address, of lines that name none; requests leave from its address
     #[arg(long, value_name = "INTERFACE", default_value = "127.0.0.1")]
@@ -49,6 +50,10 @@ pub struct Options {
     /// Where to begin: at the oldest message retained, at the first one heard, or at a number
     #[arg(long, value_name = "oldest|live|N", default_value = "oldest", value_parser = options::start)]
     start: Start,
+    /// Remember in this file how far the output has come, and go on there when started again: the output file is cut back to
+    /// it, so that every message is in it once. What goes to standard output may come twice
+    #[arg(long, value_name = "FILE")]
+    offset: Option<PathBuf>,
     /// Where the messages go; - is standard output
     #[arg(long, value_name = "FILE|-")]
     output: Option<PathBuf>,
@@ -136,14 +141,18 @@ fn subscribe(options: &Options) -> Result<Outcome, Outcome> {
         let words = "--recover-from: none and an address exclude each other";
         return Err(Condition::Settings(words.to_owned()).into());
     }
-    let mut subscriber = open(options)?;
+    let offset = options.offset.as_deref().map(StoredOffset::open).transpose();
+    let offset = offset.map_err(|error| Outcome::option("--offset", &error))?;
+    let resumed = offset.as_ref().and_then(StoredOffset::get);
+    let mut subscriber = open(options, resumed)?;
     if let Some(core) = options.core {
         pin_to_core(core).map_err(|error| Outcome::option("--core", &error))?;
     }
     let path = options.output.as_deref().unwrap_or(Path::new("-"));
-    let output = Output::open(path, format, &interrupt).map_err(|error| Outcome::unwritable(path, &error))?;
+    let output = Output::open_at(path, format, &interrupt, resumed.map(|offset| offset.position))
+        .map_err(|error| Outcome::unwritable(path, &error))?;
     let has_stdout = path.as_os_str() == "-" && format != OutputFormat::None;
-    let mut listener = Listener::new(output, options.start);
+    let mut listener = Listener::new(output, offset, options.start);
     let started = Clock::now();
     let ended = listener.run(&mut subscriber, options, &interrupt);
     let elapsed = Clock::now() - started;
@@ -173,11 +182,12 @@ fn subscribe(options: &Options) -> Result<Outcome, Outcome> {
     Ok(outcome)
 }
 
-fn open(options: &Options) -> Result<Subscriber, Outcome> {
+fn open(options: &Options, resumed: Option<Offset>) -> Result<Subscriber, Outcome> {
     let mut builder = Subscriber::builder(options.session)
         .line(Line::A, options.line_a.clone())
         .interface(&options.interface)
         .start(options.start)
+        .resume(resumed)
         .gap_policy(options.gap)
         .compare_copies(options.compare_copies)
         .seed(Clock::unix_micros() ^ u64::from(std::process::id()));
@@ -200,6 +210,7 @@ fn open(options: &Options) -> Result<Subscriber, Outcome> {
     builder.open().map_err(|error| match error {
         OpenError::Interface(line, _) => Outcome::option(options::interface_or_line(line), &error),
         OpenError::Line(line, _) => Outcome::option(options::line(line), &error),
+        OpenError::Ring(..) => Outcome::option("--line-a or --line-b", &error),
         OpenError::RecoverFrom(..) => Outcome::option("--recover-from", &error),
         _ => Outcome::settings(&error),
     })

@@ -39,8 +39,14 @@ pub(super) struct Summary<'a> {
 
 impl Summary<'_> {
     pub(super) fn print(&self) {
-        let SubscriberCounters { subscription, kernel_drops, requests_refused, socket_errors, impairment } =
-            self.subscriber.counters();
+        let SubscriberCounters {
+            subscription,
+            kernel_drops,
+            other_sources,
+            requests_refused,
+            socket_errors,
+            impairment,
+        } = self.subscriber.counters();
         let next = self.subscriber.next();
         let elapsed_s = self.elapsed.as_duration().as_secs_f64();
         let session = self.subscriber.session().map(|session| session.to_string());
@@ -67,6 +73,9 @@ impl Summary<'_> {
             thousands(subscription.foreign),
             thousands(kernel_drops),
         );
+        if other_sources > 0 {
+            let _ = writeln!(stderr, "{} from another source dropped", count(other_sources, "datagram"));
+        }
         if requests_refused + socket_errors > 0 {
             let _ = writeln!(
                 stderr,
@@ -114,6 +123,7 @@ impl Summary<'_> {
             "malformed": subscription.malformed_total(),
             "foreign": subscription.foreign,
             "kernel_drops": counters.kernel_drops,
+            "other_sources": counters.other_sources,
             "requests_refused": counters.requests_refused,
             "socket_errors": counters.socket_errors,
             "differing": subscription.differing,

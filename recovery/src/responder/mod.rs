@@ -26,7 +26,7 @@ use alloc::{boxed::Box, vec};
 use budget::Bucket;
 use clients::Clients;
 use core::net::SocketAddrV4;
-use seqcast_protocol::{HEADER_BYTES, Header, Request, SequenceRange};
+use seqcast_protocol::{HEADER_BYTES, Header, Request, SequenceNumber, SequenceRange};
 
 /// The state machine behind a request address: requests go in, answers come out in turn.
 ///
@@ -38,6 +38,7 @@ pub struct Responder<M> {
     packet: Box<[u8]>,
     clients: Clients,
     bucket: Option<Bucket>,
+    offers_retained: bool,
     counters: ResponderCounters,
 }
 
@@ -56,6 +57,7 @@ impl<M: AsRef<[AtomicU64]>> Responder<M> {
             packet: vec![1; bytes].into_boxed_slice(),
             clients: Clients::new(config.client_limit.max(1), queue_length, bucket(config.client_budget)),
             bucket: bucket(config.budget),
+            offers_retained: false,
             counters: ResponderCounters::default(),
             config,
         }
@@ -65,6 +67,24 @@ impl<M: AsRef<[AtomicU64]>> Responder<M> {
     #[must_use]
     pub fn ring(&self) -> &RingReader<M> {
         &self.ring
+    }
+
+    /// Answers from another ring from now on. Clients and counts remain.
+    pub fn replace_ring(&mut self, ring: RingReader<M>) {
+        self.ring = ring;
+    }
+
+    /// Whether to answer for all that is retained, or only for what the lines have carried, as a responder does unless told
+    /// otherwise: while somebody writes the ring, nobody is told of numbers that the lines have yet to carry; once the writer
+    /// is dead, they never will.
+    pub fn offer_retained(&mut self, offer: bool) {
+        self.offers_retained = offer;
+    }
+
+    /// The number after the last one that is answered for.
+    #[must_use]
+    pub fn offered(&self) -> SequenceNumber {
+        if self.offers_retained { self.ring.next() } else { self.ring.sent() }
     }
 
     /// What it has done so far.
@@ -111,7 +131,7 @@ impl<M: AsRef<[AtomicU64]>> Responder<M> {
         if request.session() != self.ring.session() && !request.session().is_blank() && !self.config.answers_foreign {
             return Err(Refusal::Foreign);
         }
-        if request.range().start() >= self.ring.sent() {
+        if request.range().start() >= self.offered() {
             return Err(Refusal::NotYet);
         }
         let queue = &mut self.clients[slot].queue;
@@ -145,6 +165,8 @@ impl<M: AsRef<[AtomicU64]>> Responder<M> {
     fn take_turns(&mut self, now: Nanos) -> Option<(SocketAddrV4, usize)> {
         // What is covered is the longest answer, before anybody knows how long it is; what is charged is its length.
         let longest = self.packet.len();
+        // Nobody is told of numbers that the lines have not carried.
+        let offered = SequenceRange::new(0, self.offered());
         loop {
             let slot = self.clients.turn()?;
             if !covers(&mut self.bucket, now, longest) {
@@ -153,7 +175,7 @@ impl<M: AsRef<[AtomicU64]>> Responder<M> {
             let client = &mut self.clients[slot];
             let range = client.queue.front().expect("whose turn it is waits");
             let answer = if covers(&mut client.bucket, now, longest) {
-                lay_down(&mut self.ring, range, &mut self.packet)
+                lay_down(&mut self.ring, range.intersection(offered), &mut self.packet)
             } else {
                 Err(Refusal::ClientBudget)
             };
@@ -217,8 +239,6 @@ fn lay_down<M: AsRef<[AtomicU64]>>(
 ) -> Result<Answer, Refusal> {
     let session = ring.session();
     let (header, blocks) = packet.split_at_mut(HEADER_BYTES);
-    // Nobody is told of numbers that the lines have not carried.
-    let range = range.intersection(SequenceRange::new(0, ring.sent()));
     match ring.read(range, blocks) {
         Ok(read) => {
             let messages = read.range.count();

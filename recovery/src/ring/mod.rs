@@ -70,6 +70,7 @@
 //! loaded, with the buffer, or after 0xFFFE messages. Positions and numbers are 64 bits wide and are taken never to
 //! overflow: at 10^9 words per second that takes 584 years.
 
+mod follower;
 mod layout;
 mod reader;
 pub(crate) mod sync;
@@ -77,6 +78,7 @@ pub(crate) mod sync;
 mod tests;
 mod writer;
 
+pub use follower::{Followed, RingFollower};
 pub use layout::{MAX_BLOCKS_BYTES, RingError, RingSize};
 pub use reader::{RingRead, RingReadError, RingReader};
 pub use writer::{RetainError, RingWriter};

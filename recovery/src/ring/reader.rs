@@ -82,6 +82,10 @@ impl<M: AsRef<[AtomicU64]>> RingReader<M> {
         self.mark(STATE_WORD) == ENDED
     }
 
+    pub(super) fn words(&self) -> &[AtomicU64] {
+        self.memory.as_ref()
+    }
+
     #[inline]
     fn mark(&self, word: usize) -> u64 {
         self.memory.as_ref()[word].load(Ordering::Acquire)

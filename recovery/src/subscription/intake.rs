@@ -63,12 +63,20 @@ impl Subscription {
         }
         self.is_started = true;
         self.last_progress = self.now;
-        self.expected = match self.config.start {
+        self.expected = match self.beginning() {
             Start::Oldest if self.requester.has_targets() => 1,
             Start::Oldest | Start::Live => sequence.max(1),
             Start::At(number) => number.max(1),
         };
         self.known_next = self.expected;
+    }
+
+    /// Where the present session, or any as long as none is known, begins.
+    pub(super) fn beginning(&self) -> Start {
+        match self.config.resume {
+            Some((session, number)) if self.session.is_none_or(|present| present == session) => Start::At(number),
+            _ => self.config.start,
+        }
     }
 
     /// Takes the word of a request address that it retains nothing below `oldest`.
@@ -80,7 +88,7 @@ impl Subscription {
         let oldest = self.requester.oldest();
         match self.gaps.first() {
             // Nothing has been delivered or told: the session is joined later, and nothing is lost.
-            Some(missing) if self.config.start == Start::Oldest && !self.has_begun && oldest > self.expected => {
+            Some(missing) if self.beginning() == Start::Oldest && !self.has_begun && oldest > self.expected => {
                 self.expected = missing.end().min(oldest).min(self.reports.raised_start());
                 self.gaps.forget_below(self.expected);
                 self.reports.forget_below(self.expected);

@@ -436,7 +436,7 @@ impl Subscription {
         self.has_asked_unheard = true;
         self.counters.requests += 1;
         let session = self.session.unwrap_or(SessionId::UNKNOWN);
-        let first = if let Start::At(number) = self.config.start { number.max(1) } else { 1 };
+        let first = if let Start::At(number) = self.beginning() { number.max(1) } else { 1 };
         let request = Request::new(session, SequenceRange::with_count(first, u64::MAX)).ok()?;
         Some(OutgoingRequest { target: 0, request })
     }
@@ -444,6 +444,6 @@ impl Subscription {
     /// When to ask for the first number if nobody is heard before, where it is known and has not been asked for.
     fn ask_unheard_at(&self) -> Option<Nanos> {
         let may_ask = !self.is_started && !self.has_asked_unheard && self.requester.has_targets();
-        (may_ask && self.config.start != Start::Live).then(|| self.opened_at + ASK_UNHEARD_AFTER)
+        (may_ask && self.beginning() != Start::Live).then(|| self.opened_at + ASK_UNHEARD_AFTER)
     }
 }

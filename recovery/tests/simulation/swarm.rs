@@ -166,6 +166,7 @@ impl Draw {
             // At times a line that is never heard, and one that nobody spoke of.
             lines: [true, if self.one_in(6) { lines.len() == 1 } else { lines.len() > 1 }],
             start: self.start(),
+            resume: None,
             gap_policy: match self.random.below(8) {
                 _ if targets == 0 => GapPolicy::Skip,
                 0 => GapPolicy::Skip,

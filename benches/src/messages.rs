@@ -1,0 +1,181 @@
+//! The messages of a run, and what a subscriber was told held against them.
+
+use seqcast::market::{BUFFER_BYTES, MarketData};
+use seqcast_recovery::Random;
+use seqcast_subscriber::Event;
+
+/// How many messages of one length differ from each other. The largest prime below 2^16: their table, 8 bytes for each,
+/// stays in the second-level cache, and no stride of a power of two meets the same message again.
+const UNIFORM_PERIOD: usize = 65_521;
+
+/// Messages made beforehand, so that making them costs the publisher nothing while it is measured.
+#[derive(Debug)]
+pub(crate) enum Messages {
+    /// Generated market data, of many lengths.
+    Market { bytes: Vec<u8>, ends: Vec<usize> },
+    /// Any number of messages of one length; each begins 8 random bytes behind the one before it.
+    Uniform { table: Vec<u8>, length: usize },
+}
+
+impl Messages {
+    /// Makes `count` messages of generated market data.
+    pub(crate) fn market(count: usize, seed: u64) -> Self {
+        let mut data = MarketData::new(seed);
+        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(count));
+        let mut buffer = [0; BUFFER_BYTES];
+        for _ in 0..count {
+            let length = data.write_next(&mut buffer);
+            bytes.extend_from_slice(&buffer[..length]);
+            ends.push(bytes.len());
+        }
+        Self::Market { bytes, ends }
+    }
+
+    /// Makes messages of `length` random bytes.
+    pub(crate) fn uniform(length: usize, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let words = UNIFORM_PERIOD + length.div_ceil(8);
+        Self::Uniform { table: (0..words).flat_map(|_| random.next_u64().to_ne_bytes()).collect(), length }
+    }
+
+    /// The message with this index: its number less one. Empty beyond the last.
+    pub(crate) fn get(&self, index: usize) -> &[u8] {
+        match self {
+            Self::Market { bytes, ends } => {
+                let Some(&end) = ends.get(index) else { return &[] };
+                &bytes[if index == 0 { 0 } else { ends[index - 1] }..end]
+            }
+            Self::Uniform { table, length } => &table[index % UNIFORM_PERIOD * 8..][..*length],
+        }
+    }
+}
+
+/// Holds what a subscriber is told against what was published: each number once, in order, byte for byte, or told lost.
+#[derive(Debug)]
+pub(crate) struct Check<'m> {
+    messages: &'m Messages,
+    next_index: usize,
+    lost: u64,
+    has_ended: bool,
+    violation: Option<String>,
+}
+
+impl<'m> Check<'m> {
+    /// Expects these messages from the first on.
+    pub(crate) fn new(messages: &'m Messages) -> Self {
+        Self { messages, next_index: 0, lost: 0, has_ended: false, violation: None }
+    }
+
+    /// Takes the next event.
+    pub(crate) fn note(&mut self, event: &Event<'_>) {
+        let next = self.next_index as u64 + 1;
+        match event {
+            Event::Message(message) => {
+                if message.number != next || message.payload != self.messages.get(self.next_index) {
+                    self.blame(format!("message {} is not what was published as {next}", message.number));
+                }
+                self.next_index += 1;
+            }
+            Event::Lost(loss) => {
+                if loss.range.start() != next {
+                    self.blame(format!("{} lost where {next} was next", loss.range));
+                }
+                self.lost += loss.range.count();
+                self.next_index += loss.range.count() as usize;
+            }
+            Event::EndOfSession(_) => self.has_ended = true,
+            Event::Gap(_) | Event::Recovered(_) | Event::NewSession(_) | Event::Status(_) => {}
+        }
+    }
+
+    /// How many messages were delivered or told lost.
+    pub(crate) fn accounted(&self) -> usize {
+        self.next_index
+    }
+
+    /// How many were told lost.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Whether the end of session was told.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// # Errors
+    ///
+    /// The first violation.
+    pub(crate) fn so_far(&self) -> Result<(), String> {
+        self.violation.clone().map_or(Ok(()), Err)
+    }
+
+    /// # Errors
+    ///
+    /// When not exactly `count` messages were delivered, each as it should be.
+    pub(crate) fn complete(&self, count: usize) -> Result<(), String> {
+        self.so_far()?;
+        match (self.next_index, self.lost) {
+            (accounted, 0) if accounted == count => Ok(()),
+            (accounted, lost) => Err(format!("{} of {count} messages delivered, {lost} lost", accounted as u64 - lost)),
+        }
+    }
+
+    fn blame(&mut self, words: String) {
+        self.violation.get_or_insert(words);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seqcast_protocol::SequenceRange;
+    use seqcast_recovery::{Loss, LossCause, Message};
+
+    fn message(number: u64, payload: &[u8]) -> Event<'_> {
+        Event::Message(Message { number, payload })
+    }
+
+    #[test]
+    fn what_was_published_is_complete() {
+        for messages in [Messages::market(3, 1), Messages::uniform(100, 1)] {
+            let mut check = Check::new(&messages);
+            (0..3).for_each(|index| check.note(&message(index as u64 + 1, messages.get(index))));
+            check.complete(3).unwrap();
+            check.complete(4).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn neighbours_differ_and_no_message_is_empty() {
+        for messages in [Messages::market(9, 1), Messages::uniform(16, 1)] {
+            for index in 1..9 {
+                assert_ne!(messages.get(index), messages.get(index - 1));
+                assert!(!messages.get(index).is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_duplicate_a_skip_and_an_altered_byte_are_violations() {
+        let messages = Messages::uniform(16, 1);
+        let altered: Vec<u8> = messages.get(1).iter().map(|byte| byte ^ 1).collect();
+        for second in [message(1, messages.get(0)), message(3, messages.get(2)), message(2, &altered)] {
+            let mut check = Check::new(&messages);
+            check.note(&message(1, messages.get(0)));
+            check.so_far().unwrap();
+            check.note(&second);
+            check.so_far().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_loss_is_told_and_not_complete() {
+        let messages = Messages::uniform(16, 1);
+        let mut check = Check::new(&messages);
+        check.note(&Event::Lost(Loss { range: SequenceRange::new(1, 3), cause: LossCause::Overwritten }));
+        check.note(&message(3, messages.get(2)));
+        check.so_far().unwrap();
+        assert_eq!(check.complete(3), Err("1 of 3 messages delivered, 2 lost".to_owned()));
+    }
+}
