@@ -82,7 +82,7 @@ impl Economy {
         assert!(target < config.request_targets, "target {target} does not exist");
         let (Some(next), Some(highest)) = (subscription.next(), subscription.highest()) else {
             assert!(!self.has_asked_unheard, "asked twice without having heard anything");
-            assert!(config.start != Start::Live, "asked for a start that is not known");
+            assert!(config.start != Start::Live || config.resume.is_some(), "asked for a start that is not known");
             assert_eq!(session, subscription.session().unwrap_or(SessionId::UNKNOWN));
             self.has_asked_unheard = true;
             return;

@@ -162,7 +162,7 @@ impl Oracle {
         let first_heard = view.first_heard.expect("something was heard").max(1);
         let is_retained_start = number == 1 || truth.oldest >= number;
         let (oldest, ask) = (Start::Oldest, self.plan.config.request_targets > 0);
-        match if view.is_first { self.plan.config.start } else { self.plan.config.start.of_later_session() } {
+        match self.plan.start(view.session, view.is_first) {
             Start::At(first) => assert_eq!(number, first, "a wrong start"),
             start if start == oldest && ask => {
                 assert!(is_retained_start, "starts at {number}, and {} is retained", truth.oldest);
@@ -311,16 +311,5 @@ impl Drop for Oracle {
             let last = self.told.len().saturating_sub(LAST_EVENTS);
             eprintln!("{:#?}\nlast told: {:?}", self.plan.config, &self.told[last..]);
         }
-    }
-}
-
-/// What a start means for a session that is followed later.
-trait OfLaterSession {
-    fn of_later_session(self) -> Self;
-}
-
-impl OfLaterSession for Start {
-    fn of_later_session(self) -> Self {
-        if let Self::At(_) = self { Self::Oldest } else { self }
     }
 }

@@ -1,7 +1,9 @@
 //! What a scenario consists of: who publishes what and when, who listens from when on, over which paths.
 
 use seqcast_protocol::{SequenceNumber, SessionId};
-use seqcast_recovery::{HeartbeatConfig, ImpairmentConfig, Nanos, RequestConfig, ResponderConfig, SubscriptionConfig};
+use seqcast_recovery::{
+    HeartbeatConfig, ImpairmentConfig, Nanos, RequestConfig, ResponderConfig, Start, SubscriptionConfig,
+};
 use std::ops::Range;
 
 /// Everything that happens in one run; the same scenario always runs the same.
@@ -122,6 +124,15 @@ impl ClientPlan {
             datagrams_per_cycle: 256,
             receive_buffer: usize::MAX,
             stalls: vec![],
+        }
+    }
+
+    /// Where it begins in a session that is its first, or is followed later.
+    pub(crate) fn start(&self, session: SessionId, is_first: bool) -> Start {
+        match (self.config.resume, self.config.start) {
+            (Some((resumed, number)), _) if resumed == session => Start::At(number),
+            (_, Start::At(_)) if !is_first => Start::Oldest,
+            (_, start) => start,
         }
     }
 

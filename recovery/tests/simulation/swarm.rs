@@ -42,7 +42,7 @@ impl Draw {
         let last_step = |plan: &SessionPlan| plan.steps.last().map_or(plan.begins, |step| step.at);
         let published = sessions.last().map_or(Nanos::ZERO, last_step);
         let clean_from = published + self.micros(0..50_000);
-        let bound = sessions[session].session;
+        let (first, bound) = (sessions[0].session, sessions[session].session);
         let first_ends = last_step(&sessions[0]);
         let clients = 1 + self.random.below(4);
         let clients = (0..clients)
@@ -51,6 +51,9 @@ impl Draw {
                 client.joins = if self.one_in(2) { Nanos::ZERO } else { self.micros(0..first_ends.0 / 1_000 + 1) };
                 if self.one_in(3) {
                     client.config.session = SessionChoice::Only(bound);
+                }
+                if self.one_in(6) {
+                    client.config.resume = Some((self.of(&[first, bound]), self.within(1..50)));
                 }
                 client
             })

@@ -336,8 +336,8 @@ impl World {
             assert_eq!(subscription.window_messages(), 0, "client {index} holds something back");
             assert_eq!(subscription.next(), subscription.highest(), "client {index} is behind");
             if is_last && (truth.is_ended || !truth.is_over) {
-                let next = match client.plan.config.start {
-                    Start::At(first) if view.is_first => truth.sent.max(first),
+                let next = match client.plan.start(view.session, view.is_first) {
+                    Start::At(first) => truth.sent.max(first),
                     _ => truth.sent,
                 };
                 assert_eq!(subscription.next(), Some(next), "client {index} has not reached the end");
