@@ -9,8 +9,8 @@ use crate::{GapSet, Line, LineCounters, Nanos, Status};
 use alloc::collections::VecDeque;
 use seqcast_protocol::{SequenceNumber, SequenceRange};
 
-/// How many marks are kept: those of 40 ms at 100,000 packets/s. A line that is further behind is known to lag at least
-/// as long as the oldest of them.
+/// How many marks are kept: those of 40 ms at 100,000 packets/s. When a line is further behind, these are the first that it
+/// has not come by, and the latest.
 const MARKS: usize = 4_096;
 
 /// How many separate ranges that one line has missed are remembered, so that what comes late is told from what comes
@@ -62,8 +62,6 @@ struct State {
     next: SequenceNumber,
     /// The first mark that it has not come by, counted from the first of the session.
     cursor: u64,
-    /// When the first mark was set that it has not come by, if that one was forgotten.
-    forgotten_at: Option<Nanos>,
     /// The lowest number that it showed since its numbers began again, if they did.
     rewound_to: Option<SequenceNumber>,
     /// What it went past and has not carried.
@@ -100,7 +98,7 @@ pub(crate) struct Lines {
     limits: LineLimits,
     states: [State; 2],
     marks: VecDeque<Mark>,
-    /// How many marks have been forgotten: the count of the first that is kept.
+    /// How many marks both lines have come by: the count of the first that is kept.
     first_mark: u64,
     /// One past the highest number that any line has shown.
     shown: SequenceNumber,
@@ -121,7 +119,6 @@ impl Lines {
             has_heard: false,
             next: 0,
             cursor: 0,
-            forgotten_at: None,
             rewound_to: None,
             missing: GapSet::new(MISSING_RANGES),
             lag: None,
@@ -136,7 +133,7 @@ impl Lines {
         (self.first_mark, self.shown, self.has_heard, self.lead) = (0, 0, false, None);
         for state in &mut self.states {
             (state.has_heard, state.next, state.cursor, state.lag) = (false, 0, 0, None);
-            (state.forgotten_at, state.rewound_to) = (None, None);
+            state.rewound_to = None;
             state.missing.clear();
             if state.condition == Condition::Behind {
                 state.condition = Condition::Fine;
@@ -185,7 +182,6 @@ impl Lines {
         let state = &mut self.states[line.index()];
         (state.exists, state.has_heard, state.next) = (true, true, next);
         state.cursor = self.first_mark + passed;
-        state.forgotten_at = None;
     }
 
     /// Comes by the marks that the line has passed. The last of them says how far it lags, if this packet carries what
@@ -201,7 +197,6 @@ impl Lines {
             state.cursor += 1;
         }
         let Some(mark) = last else { return };
-        state.forgotten_at = None;
         if mark.line != line && mark.end > range.start() {
             let lag = now - mark.at;
             self.lead = Some((mark.line, lag));
@@ -216,12 +211,8 @@ impl Lines {
     /// The line is ahead of all that has been shown.
     fn mark(&mut self, now: Nanos, line: Line) {
         if self.marks.len() == MARKS {
-            let (first, at) = (self.first_mark, self.marks.front().map(|mark| mark.at));
-            for state in self.states.iter_mut().filter(|state| state.cursor == first) {
-                state.cursor += 1;
-                state.forgotten_at = state.forgotten_at.or(at);
-            }
-            self.forget_passed();
+            // The other line has not come by the first, which says since when it is behind.
+            self.marks.remove(1);
         }
         let state = &mut self.states[line.index()];
         self.marks.push_back(Mark { end: state.next, at: now, line });
@@ -306,8 +297,7 @@ impl Lines {
 
     /// Since when the other line has shown what this one has yet to; none for the line that is ahead.
     fn behind_since(&self, state: &State) -> Option<Nanos> {
-        let mark = self.marks.get((state.cursor - self.first_mark) as usize)?;
-        Some(state.forgotten_at.unwrap_or(mark.at))
+        self.marks.get((state.cursor - self.first_mark) as usize).map(|mark| mark.at)
     }
 
     fn judge(&mut self, now: Nanos, line: Line) -> Option<Status> {

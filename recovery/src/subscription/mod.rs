@@ -283,12 +283,14 @@ impl Subscription {
         self.settle(sink)?;
         self.open_deferred();
         loop {
+            let next = self.expected;
             if !self.gaps.is_empty() {
                 self.raise_gaps(sink)?;
                 self.give_up();
             }
             self.drain(sink)?;
-            if !self.open_deferred() {
+            // A gap that is settled may have kept another one from being raised.
+            if !self.open_deferred() && self.expected == next {
                 break;
             }
         }

@@ -4,8 +4,9 @@
 use crate::economy::Economy;
 use crate::oracle::Oracle;
 use crate::plan::ClientPlan;
+use crate::records::Records;
 use crate::source::Truth;
-use seqcast_recovery::{Event, Nanos, OutgoingRequest, Source, Subscription, SubscriptionConfig};
+use seqcast_recovery::{Event, Line, Nanos, OutgoingRequest, Source, Subscription};
 use std::collections::VecDeque;
 use std::ops::ControlFlow::{self, Break, Continue};
 
@@ -17,14 +18,16 @@ pub(crate) struct Client {
     pub(crate) subscription: Subscription,
     pub(crate) oracle: Oracle,
     pub(crate) economy: Economy,
-    from_lines: VecDeque<(Source, Vec<u8>)>,
+    pub(crate) records: Records,
+    /// By `Line::index`.
+    from_lines: [VecDeque<Vec<u8>>; 2],
     /// Looked at only while an answer is awaited.
-    from_targets: VecDeque<(Source, Vec<u8>)>,
+    from_targets: Vec<VecDeque<Vec<u8>>>,
     kernel_drops: u32,
     /// The datagram whose delivery the callback broke off.
     interrupted: Option<Vec<u8>>,
-    /// Whether the last poll ended because the callback broke.
-    was_broken: bool,
+    /// When the last duty cycle was, if the callback broke it off.
+    cut_at: Option<Nanos>,
     polls: u64,
     /// Not before this time does the application poll.
     pub(crate) away_until: Nanos,
@@ -37,20 +40,26 @@ pub(crate) struct Polled {
     pub(crate) next_poll: Option<Nanos>,
 }
 
+/// What a duty cycle goes with.
+struct Cycle<'a> {
+    now: Nanos,
+    /// How many events the callback takes before it breaks.
+    left: usize,
+    truths: &'a [&'a Truth],
+}
+
 impl Client {
     pub(crate) fn new(plan: &ClientPlan, is_answered: bool, is_roomy: bool) -> Self {
         Self {
-            subscription: Subscription::new(
-                SubscriptionConfig { lines: [true, plan.lines.len() > 1], ..plan.config },
-                plan.joins,
-            ),
+            subscription: Subscription::new(plan.config, plan.joins),
             oracle: Oracle::new(plan, is_answered, is_roomy),
             economy: Economy::default(),
-            from_lines: VecDeque::new(),
-            from_targets: VecDeque::new(),
+            records: Records::default(),
+            from_lines: [VecDeque::new(), VecDeque::new()],
+            from_targets: vec![VecDeque::new(); plan.targets.len()],
             kernel_drops: 0,
             interrupted: None,
-            was_broken: false,
+            cut_at: None,
             polls: 0,
             away_until: plan.joins,
             poll_at: None,
@@ -61,9 +70,11 @@ impl Client {
     /// A datagram arrives in a receive buffer.
     pub(crate) fn receive(&mut self, source: Source, datagram: Vec<u8>) {
         match source {
-            Source::Line(_) if self.from_lines.len() >= self.plan.receive_buffer => self.kernel_drops += 1,
-            Source::Line(_) => self.from_lines.push_back((source, datagram)),
-            Source::RequestTarget(_) => self.from_targets.push_back((source, datagram)),
+            Source::Line(line) if self.from_lines[line.index()].len() >= self.plan.receive_buffer => {
+                self.kernel_drops += 1;
+            }
+            Source::Line(line) => self.from_lines[line.index()].push_back(datagram),
+            Source::RequestTarget(target) => self.from_targets[target].push_back(datagram),
         }
     }
 
@@ -73,37 +84,47 @@ impl Client {
         self.plan.stalls.iter().filter(|stall| stall.contains(&at)).map(|stall| stall.end).fold(at, Nanos::max)
     }
 
-    /// One poll: datagrams, time, requests.
+    /// One poll, in the order of the real subscriber: what is left of the last one, datagrams, time, requests.
     pub(crate) fn poll(&mut self, now: Nanos, truths: &[&Truth]) -> Polled {
         self.polls += 1;
         if self.polls.is_multiple_of(REHEARSE_EVERY) {
             self.rehearse(now);
         }
-        let events_before = self.oracle.told.len();
-        let handed_in = self.from_lines.len() + self.from_targets.len();
+        let (events_before, unread) = (self.oracle.told.len(), self.unread());
+        let flow = self.cycle(&mut Cycle { now, left: self.plan.limit, truths });
         let mut requests = vec![];
-        let flow = self.deliver(now, truths);
-        self.was_broken = flow.is_break();
-        if flow.is_continue() {
-            while let Some(request) = self.subscription.poll_request(now) {
-                self.economy.request(now, &request, &self.subscription, &self.oracle, &self.plan);
-                assert!(requests.len() <= self.plan.config.request.in_flight, "requests without end");
-                requests.push(request);
-            }
+        while let Some(request) = self.subscription.poll_request(now) {
+            self.economy.request(now, &request, &self.subscription, &self.oracle, &self.plan);
+            assert!(requests.len() <= self.plan.config.request.in_flight, "requests without end");
+            requests.push(request);
         }
-        self.oracle.state(now, &self.subscription, self.interrupted.is_some());
-        if self.was_broken {
+        let more_due = self.economy.at_rest(now, &self.subscription, &self.oracle, &self.plan);
+        if flow.is_break() {
             self.away_until = now + self.plan.pause;
             return Polled { requests, next_poll: Some(self.away_until) };
         }
         let timeout = self.subscription.timeout();
-        let is_idle = self.oracle.told.len() == events_before && requests.is_empty() && handed_in == 0;
+        if !self.oracle.is_stopped {
+            self.oracle.lines.at_rest(now, self.subscription.counters());
+            let due = more_due.into_iter().chain(self.oracle.lines.due()).min();
+            let sleeps_beyond = timeout.unwrap_or(Nanos::MAX) > due.unwrap_or(Nanos::MAX);
+            assert!(!sleeps_beyond, "sleeps beyond {due:?} at {now:?}: {}", self.summary());
+        }
+        let is_idle = self.oracle.told.len() == events_before && requests.is_empty() && unread == 0;
         assert!(
             !is_idle || timeout.is_none_or(|timeout| timeout > now),
             "wakes at once, and has nothing to do at {now:?}: {}",
             self.summary()
         );
-        Polled { requests, next_poll: timeout.map(|timeout| timeout.max(now)) }
+        let next_poll = if self.unread() > 0 { Some(now) } else { timeout.map(|timeout| timeout.max(now)) };
+        Polled { requests, next_poll }
+    }
+
+    /// How many datagrams wait that would be looked at.
+    fn unread(&self) -> usize {
+        let from_lines: usize = self.from_lines.iter().map(VecDeque::len).sum();
+        let from_targets: usize = self.from_targets.iter().map(VecDeque::len).sum();
+        from_lines + if self.subscription.awaits_answer() { from_targets } else { 0 }
     }
 
     /// Where the subscription stands, in words.
@@ -113,58 +134,100 @@ impl Client {
         format!("next {next:?} of {highest:?}, due at {timeout:?}: {:?}", subscription.counters())
     }
 
-    fn deliver(&mut self, now: Nanos, truths: &[&Truth]) -> ControlFlow<()> {
-        let Self { plan, subscription, oracle, economy, interrupted, .. } = self;
-        let mut left = plan.limit;
-        macro_rules! sink {
-            () => {
-                &mut |event: Event<'_>| {
-                    oracle.event(now, &event, truths);
-                    left -= 1;
-                    if left == 0 { Break(()) } else { Continue(()) }
-                }
-            };
-        }
-        if let Some(datagram) = interrupted.take()
-            && subscription.resume(&datagram, sink!()).is_break()
+    fn cycle(&mut self, cycle: &mut Cycle<'_>) -> ControlFlow<()> {
+        if let Some(datagram) = self.interrupted.take()
+            && self.subscription.resume(&datagram, &mut sink(&mut self.oracle, cycle.now, cycle)).is_break()
         {
-            *interrupted = Some(datagram);
+            self.interrupted = Some(datagram);
             return Break(());
         }
-        for is_target in [false, true] {
-            let queue = if is_target { &mut self.from_targets } else { &mut self.from_lines };
-            while !is_target || subscription.awaits_answer() {
-                let Some((source, datagram)) = queue.pop_front() else { break };
-                let session = subscription.session();
-                oracle.before_datagram(source, &datagram);
-                let flow = subscription.handle_datagram(now, source, &datagram, sink!());
-                if subscription.session() != session {
-                    economy.reset();
+        if let Some(cut_at) = self.cut_at {
+            self.advance(cut_at, cycle)?;
+        }
+        self.cut_at = Some(cycle.now);
+        let most = self.plan.datagrams_per_cycle;
+        for target in 0..self.from_targets.len() {
+            for _ in 0..most {
+                if !self.subscription.awaits_answer() {
+                    break;
                 }
-                if let Source::RequestTarget(target) = source {
-                    economy.answered(target, &datagram, subscription);
-                }
-                oracle.after_datagram(&datagram);
-                oracle.state(now, subscription, flow.is_break());
-                if flow.is_break() {
-                    *interrupted = Some(datagram);
-                    return Break(());
+                let Some(datagram) = self.from_targets[target].pop_front() else { break };
+                self.hand_in(Source::RequestTarget(target), datagram, cycle)?;
+            }
+        }
+        for _ in 0..most {
+            if self.from_lines.iter().all(VecDeque::is_empty) {
+                break;
+            }
+            for line in Line::ALL {
+                if let Some(datagram) = self.from_lines[line.index()].pop_front() {
+                    self.hand_in(Source::Line(line), datagram, cycle)?;
                 }
             }
         }
-        if self.kernel_drops > 0 && subscription.has_unraised_gap() {
-            subscription.note_kernel_drops(std::mem::take(&mut self.kernel_drops));
+        self.advance(cycle.now, cycle)?;
+        self.cut_at = None;
+        Continue(())
+    }
+
+    fn hand_in(&mut self, source: Source, datagram: Vec<u8>, cycle: &mut Cycle<'_>) -> ControlFlow<()> {
+        let Self { subscription, oracle, economy, .. } = self;
+        let (now, session) = (cycle.now, subscription.session());
+        oracle.before_datagram(now, source, &datagram);
+        let flow = subscription.handle_datagram(now, source, &datagram, &mut sink(oracle, now, cycle));
+        if subscription.session() != session {
+            economy.reset();
         }
-        subscription.advance(now, sink!())
+        let lead = subscription.take_lead();
+        match source {
+            Source::Line(line) => oracle.lines.lead(line, lead),
+            Source::RequestTarget(target) => {
+                assert_eq!(lead, None, "an answer is no line");
+                economy.answered(target, &datagram, subscription);
+            }
+        }
+        oracle.after_datagram(subscription);
+        if flow.is_break() {
+            self.interrupted = Some(datagram);
+        }
+        self.judge();
+        flow
+    }
+
+    fn advance(&mut self, now: Nanos, cycle: &mut Cycle<'_>) -> ControlFlow<()> {
+        if self.kernel_drops > 0 && self.subscription.has_unraised_gap() {
+            self.subscription.note_kernel_drops(std::mem::take(&mut self.kernel_drops));
+        }
+        let flow = self.subscription.advance(now, &mut sink(&mut self.oracle, now, cycle));
+        self.judge();
+        flow
+    }
+
+    fn judge(&mut self) {
+        self.oracle.state(&self.subscription, self.interrupted.is_some());
+        self.records.judge(&self.subscription, &self.oracle, &self.economy);
     }
 
     /// Before its time-out a subscription that nothing was handed to has nothing to do.
     fn rehearse(&self, now: Nanos) {
-        if self.was_broken || self.subscription.timeout().is_some_and(|timeout| timeout <= now) {
+        if self.cut_at.is_some() || self.subscription.timeout().is_some_and(|timeout| timeout <= now) {
             return;
         }
         let mut copy = self.subscription.clone();
         let _ = copy.advance(now, &mut |event| panic!("{event:?} was due before the time-out"));
         assert_eq!(copy.poll_request(now), None, "a request was due before the time-out");
+    }
+}
+
+/// The application's callback: the oracle, and a break behind the last event that it takes.
+fn sink<'a>(
+    oracle: &'a mut Oracle,
+    now: Nanos,
+    cycle: &'a mut Cycle<'_>,
+) -> impl FnMut(Event<'_>) -> ControlFlow<()> + 'a {
+    move |event| {
+        oracle.event(now, &event, cycle.truths);
+        cycle.left -= 1;
+        if cycle.left == 0 { Break(()) } else { Continue(()) }
     }
 }

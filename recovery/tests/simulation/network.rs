@@ -1,10 +1,10 @@
 //! What carries datagrams: a queue of happenings in time, and paths that lose, double, reorder, delay and black out.
 
 use crate::plan::PathPlan;
-use seqcast_protocol::{Packet, SequenceNumber};
+use seqcast_protocol::{HEADER_BYTES, LENGTH_BYTES, Packet, SequenceNumber, SequenceRange};
 use seqcast_recovery::{Impairment, Nanos, Verdict};
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 /// What is to happen, by time; at the same time, in the order in which it was scheduled.
 pub(crate) struct Queue<T> {
@@ -59,6 +59,9 @@ pub(crate) struct Path {
     impairment: Impairment,
     clean_from: Nanos,
     loses: Vec<SequenceNumber>,
+    flips: Option<SequenceNumber>,
+    /// Whether message `n` came through in any packet, at `n`.
+    carried: Vec<bool>,
     /// When it is to be popped next, as far as that was scheduled.
     release_at: Option<Nanos>,
 }
@@ -69,6 +72,8 @@ impl Path {
         Self {
             impairment: Impairment::new(&plan.impairment, stream),
             loses: plan.loses.clone(),
+            flips: plan.flips,
+            carried: vec![],
             plan: plan.clone(),
             clean_from,
             release_at: None,
@@ -81,12 +86,23 @@ impl Path {
 
     /// Takes one datagram; `through` gets what leaves the impairment now, to arrive after the latency.
     pub(crate) fn push(&mut self, now: Nanos, datagram: &[u8], mut through: impl FnMut(&[u8])) {
-        if self.loses_on_purpose(datagram) {
-            return;
+        let altered = self.altered(datagram);
+        let datagram = altered.as_deref().unwrap_or(datagram);
+        let is_black = self.plan.blackouts.iter().any(|black| black.contains(&now));
+        let verdict = match () {
+            () if self.loses_on_purpose(datagram) => Verdict::Dropped,
+            () if now >= self.clean_from => Verdict::Deliver,
+            () if is_black => Verdict::Dropped,
+            () => self.impairment.push(now, datagram),
+        };
+        if verdict != Verdict::Dropped
+            && let Ok(packet) = Packet::parse(datagram)
+        {
+            let (start, end) = (packet.range().start() as usize, packet.range().end() as usize);
+            self.carried.resize(self.carried.len().max(end), false);
+            self.carried[start..end].fill(true);
         }
-        let is_black = || self.plan.blackouts.iter().any(|black| black.contains(&now));
-        let is_clean = now >= self.clean_from;
-        if is_clean || (!is_black() && self.impairment.push(now, datagram) == Verdict::Deliver) {
+        if verdict == Verdict::Deliver {
             through(datagram);
         }
         self.pop(now, through);
@@ -112,6 +128,12 @@ impl Path {
         Some(due)
     }
 
+    /// The numbers of `range` that no packet brought through.
+    pub(crate) fn lost(&self, range: SequenceRange) -> BTreeSet<SequenceNumber> {
+        let is_carried = |number: &SequenceNumber| self.carried.get(*number as usize).is_some_and(|&carried| carried);
+        (range.start()..range.end()).filter(|number| !is_carried(number)).collect()
+    }
+
     fn loses_on_purpose(&mut self, datagram: &[u8]) -> bool {
         if self.loses.is_empty() {
             return false;
@@ -120,5 +142,16 @@ impl Path {
         let before = self.loses.len();
         self.loses.retain(|&number| !packet.range().contains(number));
         self.loses.len() < before
+    }
+
+    fn altered(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
+        let number = self.flips?;
+        let packet = Packet::parse(datagram).ok().filter(|packet| packet.range().contains(number))?;
+        let until = (number + 1 - packet.sequence()) as usize;
+        let bytes: usize = packet.messages().take(until).map(|message| LENGTH_BYTES + message.len()).sum();
+        let mut altered = datagram.to_vec();
+        altered[HEADER_BYTES + bytes - 1] ^= 1;
+        self.flips = None;
+        Some(altered)
     }
 }

@@ -3,9 +3,11 @@
 //! Delivered or told: each number exactly once, in order, unaltered, or within exactly one `Lost`. A gap is raised before
 //! anything is said about it, and settled in its own words.
 
+use crate::economy;
+use crate::lines::Lines;
 use crate::plan::ClientPlan;
 use crate::source::Truth;
-use crate::view::View;
+use crate::view::{Known, View};
 use seqcast_protocol::{Packet, PacketKind, SequenceNumber, SequenceRange, SessionId};
 use seqcast_recovery::{
     Event, Gap, GapOrigin, GapPolicy, Loss, LossCause, Nanos, NewSession, SessionChoice, Source, Start, Status,
@@ -28,12 +30,15 @@ pub(crate) enum Told {
 #[derive(Debug)]
 pub(crate) struct Oracle {
     plan: ClientPlan,
-    is_answered: bool,
+    /// Whether every request can be answered.
+    pub(crate) is_answered: bool,
     /// Whether window and gap set are too large to be filled: then nothing that arrived may be lost.
     pub(crate) is_roomy: bool,
     pub(crate) view: Option<View>,
+    pub(crate) lines: Lines,
     left: Vec<SessionId>,
-    incoming: Option<(SessionId, Option<SequenceNumber>)>,
+    /// What was handed in last, when, and where it came from.
+    incoming: Option<(Nanos, Source, Vec<u8>)>,
     is_silent: bool,
     pub(crate) is_stopped: bool,
     pub(crate) told: Vec<(Nanos, Told)>,
@@ -60,6 +65,7 @@ impl Oracle {
             is_answered,
             is_roomy,
             view,
+            lines: Lines::new(&plan.config),
             left: vec![],
             incoming: None,
             is_silent: false,
@@ -70,29 +76,36 @@ impl Oracle {
     }
 
     /// Notes what is about to be handed in.
-    pub(crate) fn before_datagram(&mut self, source: Source, datagram: &[u8]) {
-        let packet = Packet::parse(datagram).expect("only packets are sent");
-        let starts = matches!(source, Source::Line(_)) || packet.kind() == PacketKind::Data;
-        self.incoming = Some((packet.session(), starts.then_some(packet.sequence())));
-        self.note_first_heard();
+    pub(crate) fn before_datagram(&mut self, now: Nanos, source: Source, datagram: &[u8]) {
+        self.incoming = Some((now, source, datagram.to_vec()));
+        self.lines.leads = (vec![], false);
+        self.note_incoming();
     }
 
-    fn note_first_heard(&mut self) {
-        if let (Some((session, Some(sequence))), Some(view)) = (self.incoming, &mut self.view)
-            && view.session == session
-        {
-            view.first_heard.get_or_insert(sequence);
+    /// Notes what is handed in, if it belongs to the present session.
+    fn note_incoming(&mut self) {
+        let Some((now, source, datagram)) = &self.incoming else { return };
+        let packet = Packet::parse(datagram).expect("only packets are sent");
+        let Some(view) = self.view.as_mut().filter(|view| view.session == packet.session() && !self.is_stopped) else {
+            return;
+        };
+        if matches!(source, Source::Line(_)) || packet.kind() == PacketKind::Data {
+            view.first_heard.get_or_insert(packet.sequence());
+        }
+        view.arrive(*now, *source, packet.range());
+        if let Source::Line(line) = source {
+            self.lines.note(*now, *line, &packet, datagram.len());
         }
     }
 
-    /// Notes what was handed in, if it was taken.
-    pub(crate) fn after_datagram(&mut self, datagram: &[u8]) {
-        let packet = Packet::parse(datagram).expect("only packets are sent");
-        let Some(view) = self.view.as_mut().filter(|view| view.session == packet.session()) else { return };
-        for number in packet.range().start()..packet.range().end() {
-            let index = number as usize;
-            view.arrived.resize(view.arrived.len().max(index + 1), false);
-            view.arrived[index] = true;
+    /// Notes what has been known to exist since the last datagram.
+    pub(crate) fn after_datagram(&mut self, subscription: &Subscription) {
+        if let (Some((at, by, datagram)), Some(view), Some(highest)) =
+            (&self.incoming, &mut self.view, subscription.highest())
+        {
+            let kind = Packet::parse(datagram).expect("only packets are sent").kind();
+            let known = Known { at: *at, by: *by, kind };
+            view.known.resize(view.known.len().max(highest as usize), known);
         }
     }
 
@@ -101,7 +114,7 @@ impl Oracle {
         assert!(!self.is_stopped || matches!(event, Event::Status(_)), "{event:?} after the subscription stopped");
         let told = match *event {
             Event::NewSession(new) => self.new_session(&new, truths),
-            Event::Status(status) => self.status(status),
+            Event::Status(status) => self.status(now, status),
             Event::Rewound(rewound) => panic!("{rewound:?}, and no numbers begin again"),
             _ => {
                 let view = self.view.as_mut().expect("a session comes before its events");
@@ -119,7 +132,7 @@ impl Oracle {
                         Told::Message(message.number)
                     }
                     Event::Gap(gap) => self.gap(now, gap, truth),
-                    Event::Recovered(recovered) => view.recovered(now, recovered, self.is_roomy),
+                    Event::Recovered(recovered) => view.recovered(recovered, self.is_roomy),
                     Event::Lost(loss) => self.lost(now, loss, truths),
                     Event::EndOfSession(end) => {
                         assert!(truth.is_ended, "the session did not end");
@@ -150,7 +163,7 @@ impl Oracle {
         let first_heard = view.first_heard.expect("something was heard").max(1);
         let is_retained_start = number == 1 || truth.oldest >= number;
         let (oldest, ask) = (Start::Oldest, self.plan.config.request_targets > 0);
-        match if view.is_first { self.plan.config.start } else { self.plan.config.start.of_later_session() } {
+        match self.plan.start(view.session, view.is_first) {
             Start::At(first) => assert_eq!(number, first, "a wrong start"),
             start if start == oldest && ask => {
                 assert!(is_retained_start, "starts at {number}, and {} is retained", truth.oldest);
@@ -160,19 +173,20 @@ impl Oracle {
     }
 
     fn gap(&mut self, now: Nanos, gap: Gap, truth: &Truth) -> Told {
-        let (delay, is_roomy) = (self.plan.config.request.delay, self.is_roomy);
         self.counted.gaps += 1;
-        let view = self.view_mut();
+        let view = self.view.as_ref().expect("a session comes before its events");
         let range = gap.range;
         assert!(!range.is_empty() && range.end() <= truth.sent, "{gap:?} beyond what was sent, {}", truth.sent);
         assert!(range.start() >= view.raised_end, "{gap:?} was raised before, up to {}", view.raised_end);
         assert!(view.next.is_none_or(|next| next < range.end()), "{gap:?} has been passed");
         assert_ne!(gap.origin, GapOrigin::LateJoin, "what a late joiner fetches is no gap");
-        if is_roomy {
-            assert!((range.start()..range.end()).any(|number| !view.has_arrived(number)), "{gap:?} is filled");
-            let known_at = (range.start()..range.end()).filter_map(|number| view.known_at(number)).min();
-            assert!(known_at.is_some_and(|known_at| now >= known_at + delay), "{gap:?} was raised before the delay");
+        if self.is_roomy {
+            let missing = (range.start()..range.end()).find(|&number| !view.has_arrived(number));
+            let missing = missing.unwrap_or_else(|| panic!("{gap:?} is filled"));
+            let wait = economy::wait(missing, self, &self.plan).expect("what is no late join waits");
+            assert!(now >= wait.earliest, "{gap:?} was raised before {wait:?} was over");
         }
+        let view = self.view_mut();
         view.raised_end = range.end();
         view.raised.push_back((range, false));
         Told::Gap(range, gap.origin)
@@ -204,7 +218,7 @@ impl Oracle {
                     GapPolicy::Skip | GapPolicy::Stop => Nanos::from_secs(10),
                 };
                 // With a full gap set, or in a late join, what is found later shares the deadline of what was found before.
-                let known_at = view.known_at[range.start() as usize];
+                let known_at = view.known[range.start() as usize].at;
                 let is_exact = self.is_roomy && view.is_caught_up;
                 assert!(!is_exact || now >= known_at + give_up, "{loss:?} too early");
             }
@@ -226,7 +240,9 @@ impl Oracle {
         assert_eq!(self.plan.config.session, SessionChoice::Any, "a bound subscription changes its session");
         assert!(truths.iter().any(|truth| truth.session == new.session), "{} is no session", new.session);
         assert!(!self.left.contains(&new.session), "{} was left before", new.session);
-        assert_eq!(self.incoming.map(|(session, _)| session), Some(new.session), "a session that was not heard");
+        let (_, _, incoming) = self.incoming.as_ref().expect("a session is heard before it is told");
+        let incoming = Packet::parse(incoming).expect("only packets are sent");
+        assert_eq!(incoming.session(), new.session, "a session that was not heard");
         let previous = self.view.take();
         assert_eq!(previous.as_ref().map(|view| view.session), new.previous.map(|previous| previous.session));
         if let Some(view) = &previous {
@@ -236,11 +252,13 @@ impl Oracle {
             self.left.push(view.session);
         }
         self.view = Some(View::new(new.session, previous.is_none()));
-        self.note_first_heard();
+        self.lines.renew();
+        self.note_incoming();
         Told::NewSession(new.session)
     }
 
-    fn status(&mut self, status: Status) -> Told {
+    fn status(&mut self, now: Nanos, status: Status) -> Told {
+        self.lines.status(now, status);
         match status {
             Status::Heard { .. } => self.is_silent = false,
             Status::Silent { elapsed } => {
@@ -256,13 +274,17 @@ impl Oracle {
                 assert!(self.plan.config.gap_policy == GapPolicy::Stop && !self.is_stopped, "{status:?}");
                 self.is_stopped = true;
             }
+            Status::CopiesDiffer { number, source } => {
+                let Source::Line(line) = source else { panic!("{status:?}, and no answer was altered") };
+                assert_eq!(self.plan.lines[line.index()].flips, Some(number), "{status:?}");
+            }
             _ => {}
         }
         Told::Status(status)
     }
 
     /// Judges the state between two calls.
-    pub(crate) fn state(&mut self, now: Nanos, subscription: &Subscription, is_interrupted: bool) {
+    pub(crate) fn state(&self, subscription: &Subscription, is_interrupted: bool) {
         let config = &self.plan.config;
         assert!(subscription.open_gaps() <= config.gap_capacity, "{} gaps", subscription.open_gaps());
         let window = config.window_messages.next_power_of_two();
@@ -270,14 +292,10 @@ impl Oracle {
         let counters = subscription.counters();
         let (messages, bytes, gaps, lost) = (counters.messages, counters.bytes, counters.gaps, counters.lost);
         assert_eq!(self.counted, Counted { messages, bytes, gaps, lost }, "the counters say something else");
-        let (Some(view), Some(next), Some(highest)) = (&mut self.view, subscription.next(), subscription.highest())
-        else {
+        let (Some(view), Some(next), Some(highest)) = (&self.view, subscription.next(), subscription.highest()) else {
             return;
         };
         assert!(next <= highest, "{next} is beyond {highest}");
-        if view.known_at.len() < highest as usize {
-            view.known_at.resize(highest as usize, now);
-        }
         if view.next.is_some() && !is_interrupted {
             assert_eq!(view.next, Some(next), "the next number is not the one after the last told");
         }
@@ -294,16 +312,5 @@ impl Drop for Oracle {
             let last = self.told.len().saturating_sub(LAST_EVENTS);
             eprintln!("{:#?}\nlast told: {:?}", self.plan.config, &self.told[last..]);
         }
-    }
-}
-
-/// What a start means for a session that is followed later.
-trait OfLaterSession {
-    fn of_later_session(self) -> Self;
-}
-
-impl OfLaterSession for Start {
-    fn of_later_session(self) -> Self {
-        if let Self::At(_) = self { Self::Oldest } else { self }
     }
 }

@@ -1,7 +1,9 @@
 //! What a scenario consists of: who publishes what and when, who listens from when on, over which paths.
 
 use seqcast_protocol::{SequenceNumber, SessionId};
-use seqcast_recovery::{HeartbeatConfig, ImpairmentConfig, Nanos, RequestConfig, SubscriptionConfig};
+use seqcast_recovery::{
+    HeartbeatConfig, ImpairmentConfig, Nanos, RequestConfig, ResponderConfig, Start, SubscriptionConfig,
+};
 use std::ops::Range;
 
 /// Everything that happens in one run; the same scenario always runs the same.
@@ -11,6 +13,7 @@ pub(crate) struct Scenario {
     /// In the order of their beginnings.
     pub(crate) sessions: Vec<SessionPlan>,
     pub(crate) clients: Vec<ClientPlan>,
+    pub(crate) floods: Vec<FloodPlan>,
     /// From here on nothing is impaired and no path is black.
     pub(crate) clean_from: Nanos,
     /// When everybody must have what there is.
@@ -29,6 +32,11 @@ pub(crate) struct SessionPlan {
     pub(crate) ring_bytes: usize,
     pub(crate) max_datagram: usize,
     pub(crate) heartbeat: HeartbeatConfig,
+    /// Whether line B carries the messages in packets of its own, which overlap.
+    pub(crate) recuts_b: bool,
+    pub(crate) responder: ResponderConfig,
+    /// How long the responder takes for an answer.
+    pub(crate) service: Nanos,
 }
 
 /// Messages of these sizes are committed at this time, then flushed together.
@@ -52,7 +60,7 @@ pub(crate) enum Ending {
 pub(crate) struct ClientPlan {
     pub(crate) joins: Nanos,
     pub(crate) config: SubscriptionConfig,
-    /// By `Line::index`: one path, or two.
+    /// By `Line::index`: one path, or two. A line that was set and has no path is never heard.
     pub(crate) lines: Vec<PathPlan>,
     /// There and back, for each request address.
     pub(crate) targets: Vec<(PathPlan, PathPlan)>,
@@ -60,10 +68,19 @@ pub(crate) struct ClientPlan {
     pub(crate) limit: usize,
     /// How long the application is away after a poll that its limit ended.
     pub(crate) pause: Nanos,
-    /// How many datagrams the receive buffer of the lines holds; more are dropped by the kernel.
+    /// How many datagrams a duty cycle takes from one socket.
+    pub(crate) datagrams_per_cycle: usize,
+    /// How many datagrams the receive buffer of a line holds; more are dropped by the kernel.
     pub(crate) receive_buffer: usize,
     /// When the application is stopped.
     pub(crate) stalls: Vec<Range<Nanos>>,
+}
+
+/// Somebody who asks for all that is retained, again and again, and listens to nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct FloodPlan {
+    pub(crate) during: Range<Nanos>,
+    pub(crate) interval: Nanos,
 }
 
 /// A path of datagrams from one side to the other.
@@ -75,12 +92,14 @@ pub(crate) struct PathPlan {
     pub(crate) blackouts: Vec<Range<Nanos>>,
     /// For each of these numbers the first packet that carries it is dropped.
     pub(crate) loses: Vec<SequenceNumber>,
+    /// In the first packet that carries this number the last byte of its message is altered.
+    pub(crate) flips: Option<SequenceNumber>,
 }
 
 impl PathPlan {
     /// A path that alters nothing.
     pub(crate) fn clean(latency: Nanos) -> Self {
-        Self { latency, impairment: ImpairmentConfig::default(), blackouts: vec![], loses: vec![] }
+        Self { latency, impairment: ImpairmentConfig::default(), blackouts: vec![], loses: vec![], flips: None }
     }
 }
 
@@ -102,9 +121,24 @@ impl ClientPlan {
             targets: vec![(path.clone(), path); targets],
             limit: usize::MAX,
             pause: Nanos::ZERO,
+            datagrams_per_cycle: 256,
             receive_buffer: usize::MAX,
             stalls: vec![],
         }
+    }
+
+    /// Where it begins in a session that is its first, or is followed later.
+    pub(crate) fn start(&self, session: SessionId, is_first: bool) -> Start {
+        match (self.config.resume, self.config.start) {
+            (Some((resumed, number)), _) if resumed == session => Start::At(number),
+            (_, Start::At(_)) if !is_first => Start::Oldest,
+            (_, start) => start,
+        }
+    }
+
+    /// The same with these two lines.
+    pub(crate) fn with_lines(self, a: PathPlan, b: PathPlan) -> Self {
+        Self { config: SubscriptionConfig { lines: [true, true], ..self.config }, lines: vec![a, b], ..self }
     }
 }
 
@@ -120,6 +154,9 @@ impl SessionPlan {
             ring_bytes: 1 << 20,
             max_datagram: 1_472,
             heartbeat: HeartbeatConfig::default(),
+            recuts_b: false,
+            responder: ResponderConfig::default(),
+            service: Nanos::ZERO,
         }
     }
 }
@@ -132,6 +169,7 @@ impl Scenario {
             seed: 1,
             sessions: vec![session],
             clients,
+            floods: vec![],
             clean_from: last + Nanos(1),
             deadline: last + Nanos::from_secs(30),
             is_answered: true,

@@ -2,16 +2,21 @@
 //! about what was published, which the oracle compares with.
 
 use crate::plan::{Ending, SessionPlan};
-use seqcast_protocol::{HEADER_BYTES, Packet, PacketKind, Request, SequenceNumber, SessionId};
-use seqcast_recovery::{
-    ClaimError, Heartbeat, Nanos, Publication, Random, Responder, ResponderConfig, RingSize, RingWriter,
+use seqcast_protocol::{
+    HEADER_BYTES, Packet, PacketKind, PacketWriter, Request, SequenceNumber, SequenceRange, SessionId,
 };
-use std::net::{Ipv4Addr, SocketAddrV4};
+use seqcast_recovery::{ClaimError, Heartbeat, Line, Nanos, Publication, Random, Responder, RingSize, RingWriter};
+use std::collections::HashMap;
+use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 /// How often a retransmitter wakes of itself.
 const TICK: Nanos = Nanos::from_micros(500);
+
+/// The most messages in a packet that is cut anew, and the most by which it reaches back. Arbitrary.
+const RECUT_MESSAGES: u64 = 7;
+const RECUT_BACK: u64 = 3;
 
 type Memory = Arc<[AtomicU64]>;
 
@@ -34,8 +39,12 @@ pub(crate) struct Source {
     pub(crate) plan: SessionPlan,
     pub(crate) truth: Truth,
     random: Random,
+    /// Where line B's packets are cut.
+    cuts: Random,
     publication: Option<Publication<Memory>>,
-    responder: Option<Responder<Memory>>,
+    pub(crate) responder: Option<Responder<Memory>>,
+    /// What was asked for, by whom and from which number on.
+    asked: HashMap<(SocketAddrV4, SequenceNumber), SequenceRange>,
     heartbeat: Heartbeat,
 }
 
@@ -49,18 +58,20 @@ impl Source {
             Truth { session: plan.session, messages: vec![], sent: 1, oldest: 1, is_ended: false, is_over: false };
         Self {
             random: Random::new(seed ^ plan.begins.0),
+            cuts: Random::new(!seed ^ plan.begins.0),
             publication: Some(Publication::new(ring, plan.max_datagram)),
-            responder: Some(Responder::new(reader, plan.max_datagram, ResponderConfig::default())),
+            responder: Some(Responder::new(reader, plan.max_datagram, plan.responder.clone())),
+            asked: HashMap::new(),
             heartbeat: Heartbeat::new(plan.heartbeat, plan.session, plan.begins),
             truth,
             plan: plan.clone(),
         }
     }
 
-    /// Commits and flushes one step; `send` gets every packet.
-    pub(crate) fn publish(&mut self, step: usize, send: &mut impl FnMut(&[u8])) {
+    /// Commits and flushes one step; `send` gets every packet, and the line that it is for.
+    pub(crate) fn publish(&mut self, step: usize, send: &mut impl FnMut(Line, &[u8])) {
         let Some(mut publication) = self.publication.take() else { return };
-        let sizes = std::mem::take(&mut self.plan.steps[step].sizes);
+        let (sizes, first) = (std::mem::take(&mut self.plan.steps[step].sizes), self.truth.sent);
         for bytes in sizes {
             let bytes = bytes.min(publication.max_message_bytes());
             if publication.claim(bytes).is_err_and(|error| error == ClaimError::Full) {
@@ -73,13 +84,41 @@ impl Source {
         }
         self.flush(&mut publication, send);
         self.publication = Some(publication);
+        if self.plan.recuts_b {
+            self.recut(first, send);
+        }
     }
 
-    fn flush(&mut self, publication: &mut Publication<Memory>, send: &mut impl FnMut(&[u8])) {
-        let limit = self.plan.max_datagram;
+    /// Sends line B the messages from `first` on in packets of its own, which overlap.
+    fn recut(&mut self, first: SequenceNumber, send: &mut impl FnMut(Line, &[u8])) {
+        let mut buffer = vec![0; self.plan.max_datagram];
+        let (mut next, sent) = (first, self.truth.sent);
+        while next < sent {
+            // The first message that is new fits behind those that are not, or they stay away.
+            let back = self.cuts.below(RECUT_BACK + 1).min(next - 1);
+            let most = self.cuts.below(RECUT_MESSAGES) + 1;
+            let end = (next - back..=next).find_map(|start| {
+                let mut writer = PacketWriter::new(&mut buffer, self.truth.session, start);
+                let messages = &self.truth.messages[start as usize - 1..(next + most).min(sent) as usize - 1];
+                messages.iter().try_for_each(|message| writer.push(message)).ok();
+                let end = writer.range().end();
+                (end > next).then(|| {
+                    send(Line::B, writer.finish());
+                    end
+                })
+            });
+            next = end.expect("a message fits into a packet");
+        }
+    }
+
+    fn flush(&mut self, publication: &mut Publication<Memory>, send: &mut impl FnMut(Line, &[u8])) {
+        let (limit, recuts_b) = (self.plan.max_datagram, self.plan.recuts_b);
         publication.flush(|packet| {
             assert!(packet.len() <= limit, "a packet of {} bytes passes the limit {limit}", packet.len());
-            send(packet);
+            send(Line::A, packet);
+            if !recuts_b {
+                send(Line::B, packet);
+            }
         });
         self.truth.sent = publication.ring().sent();
         self.truth.oldest = publication.ring().oldest();
@@ -124,38 +163,37 @@ impl Source {
         Some(Nanos(if grid <= now.0 { grid + TICK.0 } else { grid }))
     }
 
-    pub(crate) fn is_answering(&self) -> bool {
-        self.responder.is_some()
+    /// Takes one request of a client.
+    pub(crate) fn ask(&mut self, now: Nanos, client: SocketAddrV4, datagram: &[u8]) {
+        let Some(responder) = &mut self.responder else { return };
+        if responder.handle_request(now, client, datagram).is_ok() {
+            let range = Request::parse(datagram).expect("only a request is taken").range();
+            self.asked.insert((client, range.start()), range);
+            self.heartbeat.handle_request(now);
+        }
     }
 
-    /// Answers one request of a client, and checks the answer by the rules of the wire.
-    pub(crate) fn answer(&mut self, now: Nanos, client: usize, datagram: &[u8]) -> Option<Vec<u8>> {
-        let client = SocketAddrV4::new(Ipv4Addr::LOCALHOST, client as u16);
-        let responder = self.responder.as_mut()?;
-        responder.handle_request(now, client, datagram).ok()?;
-        let (served, answer) =
-            responder.poll_answer(now).expect("nobody waits for another one's turn, or for a budget");
-        assert_eq!(served, client);
-        let answer = answer.to_vec();
-        self.heartbeat.handle_request(now);
-        let request = Request::parse(datagram).expect("only a request is answered");
-        let packet = Packet::parse(&answer).expect("an answer is a packet");
+    /// The next answer and whom it is for, checked by the rules of the wire.
+    pub(crate) fn answer(&mut self, now: Nanos) -> Option<(SocketAddrV4, Vec<u8>)> {
+        let (client, answer) = self.responder.as_mut()?.poll_answer(now)?;
+        let packet = Packet::parse(answer).expect("an answer is a packet");
         assert!(answer.len() <= self.plan.max_datagram, "an answer of {} bytes passes the limit", answer.len());
         assert_eq!(packet.session(), self.truth.session, "an answer of another session");
         match packet.kind() {
             PacketKind::Data => {
-                let (asked, given) = (request.range(), packet.range());
-                assert_eq!(given.start(), asked.start(), "an answer begins where the request does");
+                let given = packet.range();
+                let asked = self.asked.get(&(client, given.start())).expect("an answer begins where a request does");
                 assert!(given.end() <= asked.end(), "{given} goes past the requested {asked}");
                 assert!(given.end() <= self.truth.sent, "{given} goes past what was sent, {}", self.truth.sent);
                 assert!(given.start() >= self.truth.oldest, "{given} is overwritten");
             }
             PacketKind::Heartbeat => {
-                assert!(request.range().start() < self.truth.oldest, "{} is retained", request.range());
+                let mut asked = self.asked.iter().filter(|((other, _), _)| *other == client);
+                assert!(asked.any(|((_, first), _)| *first < self.truth.oldest), "all that was asked for is retained");
                 assert_eq!(packet.sequence(), self.truth.oldest, "the oldest number is told exactly");
             }
             PacketKind::EndOfSession => panic!("an end of session is no answer"),
         }
-        Some(answer)
+        Some((client, answer.to_vec()))
     }
 }

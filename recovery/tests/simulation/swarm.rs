@@ -1,10 +1,10 @@
 //! Scenarios drawn from a seed: the same seed always draws, and runs, the same scenario.
 
-use crate::plan::{ClientPlan, Ending, PathPlan, Scenario, SessionPlan, Step};
+use crate::plan::{ClientPlan, Ending, FloodPlan, PathPlan, Scenario, SessionPlan, Step};
 use crate::world::World;
 use seqcast_recovery::{
-    GapPolicy, HeartbeatConfig, ImpairmentConfig, Nanos, Random, RequestConfig, RewindPolicy, SessionChoice, Start,
-    SubscriptionConfig,
+    Budget, GapPolicy, HeartbeatConfig, ImpairmentConfig, Nanos, Random, RequestConfig, ResponderConfig, RewindPolicy,
+    SessionChoice, Start, SubscriptionConfig,
 };
 use std::ops::Range;
 use std::panic::catch_unwind;
@@ -42,7 +42,7 @@ impl Draw {
         let last_step = |plan: &SessionPlan| plan.steps.last().map_or(plan.begins, |step| step.at);
         let published = sessions.last().map_or(Nanos::ZERO, last_step);
         let clean_from = published + self.micros(0..50_000);
-        let bound = sessions[session].session;
+        let (first, bound) = (sessions[0].session, sessions[session].session);
         let first_ends = last_step(&sessions[0]);
         let clients = 1 + self.random.below(4);
         let clients = (0..clients)
@@ -52,10 +52,22 @@ impl Draw {
                 if self.one_in(3) {
                     client.config.session = SessionChoice::Only(bound);
                 }
+                if self.one_in(6) {
+                    client.config.resume = Some((self.of(&[first, bound]), self.within(1..50)));
+                }
                 client
             })
             .collect();
-        Scenario { seed, sessions, clients, clean_from, deadline: clean_from + Nanos::from_secs(60), is_answered: true }
+        let floods = if self.one_in(6) { vec![self.flood(published)] } else { vec![] };
+        Scenario {
+            seed,
+            sessions,
+            clients,
+            floods,
+            clean_from,
+            deadline: clean_from + Nanos::from_secs(60),
+            is_answered: true,
+        }
     }
 
     /// One session, or two: the first ended, or died.
@@ -104,20 +116,58 @@ impl Draw {
                 linger_quiet: Nanos::from_secs(4),
                 ..HeartbeatConfig::default()
             },
+            recuts_b: self.one_in(3),
+            responder: self.responder(),
+            service: if self.one_in(2) { Nanos::ZERO } else { self.micros(0..50) },
         }
+    }
+
+    fn responder(&mut self) -> ResponderConfig {
+        if self.one_in(2) {
+            return ResponderConfig::default();
+        }
+        // Enough for everybody to have everything long before the end.
+        let mut budget = |least: u64| Budget {
+            bytes_per_s: least * (1 + self.random.below(20)),
+            burst_bytes: self.random.below(20_000),
+        };
+        let budgets =
+            [budget(1_000_000), budget(400_000)].map(|budget| (budget.burst_bytes % 2 == 0).then_some(budget));
+        ResponderConfig {
+            budget: budgets[0],
+            client_budget: budgets[1],
+            linger: self.micros(0..300),
+            client_limit: self.of(&[1, 2, 1_024]),
+            requests_per_client: self.of(&[1, 4, 64]),
+            ..ResponderConfig::default()
+        }
+    }
+
+    fn flood(&mut self, published: Nanos) -> FloodPlan {
+        let start = self.micros(0..published.0 / 1_000 + 1);
+        FloodPlan { during: start..start + self.micros(0..20_000), interval: self.micros(10..200) }
     }
 
     fn client(&mut self, seed: u64, clean_from: Nanos) -> ClientPlan {
         let is_impaired = !self.one_in(8);
         let targets = self.of(&[0, 1, 1, 1, 2]);
         let path = |draw: &mut Self| if is_impaired { draw.path(clean_from) } else { PathPlan::clean(Nanos(9)) };
-        let lines = (0..if self.one_in(2) { 2 } else { 1 }).map(|_| path(self)).collect();
+        let mut lines = vec![path(self)];
+        if !self.one_in(3) {
+            let distance = self.of(&[0, 1_000, 5_000]);
+            let latency = lines[0].latency + self.micros(0..distance + 1);
+            lines.push(PathPlan { latency, ..path(self) });
+            if self.one_in(2) {
+                lines.swap(0, 1);
+            }
+        }
         let ways = (0..targets).map(|_| (path(self), path(self))).collect();
         let is_small = self.one_in(3);
         let tight = [1, 2, 3, 8, 32];
         let config = SubscriptionConfig {
             session: SessionChoice::Any,
-            lines: [true, false],
+            // At times a line that is never heard, and one that nobody spoke of.
+            lines: [true, if self.one_in(6) { lines.len() == 1 } else { lines.len() > 1 }],
             start: self.start(),
             resume: None,
             gap_policy: match self.random.below(8) {
@@ -130,6 +180,7 @@ impl Draw {
             request_targets: targets,
             request: RequestConfig {
                 delay: if self.one_in(2) { Nanos::ZERO } else { self.micros(0..1_500) },
+                max_line_wait: Nanos::from_micros(self.of(&[0, 100, 2_000, 10_000, 10_000])),
                 in_flight: self.of(&[1, 2, 4, 32]),
                 ..RequestConfig::default()
             },
@@ -150,6 +201,7 @@ impl Draw {
             targets: ways,
             limit: self.of(&[1, 2, 3, 7, 64, usize::MAX, usize::MAX, usize::MAX]),
             pause: if is_slow { self.micros(0..60) } else { Nanos::ZERO },
+            datagrams_per_cycle: self.of(&[1, 3, 256, 256]),
             receive_buffer: if is_slow { self.of(&[1, 5, 40]) } else { usize::MAX },
             stalls: if is_slow { self.intervals(clean_from, 20_000) } else { vec![] },
         }
@@ -176,8 +228,13 @@ impl Draw {
                 delay: (Nanos::ZERO, delay),
                 seed: self.random.next_u64(),
             },
-            blackouts: if self.one_in(4) { self.intervals(clean_from, 60_000) } else { vec![] },
+            blackouts: match self.random.below(8) {
+                0 | 1 => self.intervals(clean_from, 60_000),
+                2 => vec![self.micros(0..clean_from.0 / 1_000 + 1)..clean_from],
+                _ => vec![],
+            },
             loses: vec![],
+            flips: None,
         }
     }
 

@@ -1,9 +1,17 @@
 //! What one subscriber knows of the present session: what it was told, what is raised and not settled, what arrived.
 
 use crate::oracle::Told;
-use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
-use seqcast_recovery::{Nanos, Recovered};
+use seqcast_protocol::{PacketKind, SequenceNumber, SequenceRange, SessionId};
+use seqcast_recovery::{Nanos, Recovered, Source};
 use std::collections::VecDeque;
+
+/// How a message came to be known to exist.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) at: Nanos,
+    pub(crate) by: Source,
+    pub(crate) kind: PacketKind,
+}
 
 /// What is known of the present session.
 #[derive(Debug)]
@@ -19,10 +27,10 @@ pub(crate) struct View {
     pub(crate) raised_end: SequenceNumber,
     pub(crate) is_caught_up: bool,
     pub(crate) is_ended: bool,
-    /// Whether message `n` was handed in, at `n`.
-    pub(crate) arrived: Vec<bool>,
-    /// When message `n` was known to exist, at `n`.
-    pub(crate) known_at: Vec<Nanos>,
+    /// When message `n` was handed in first, and where it came from, at `n`.
+    arrivals: Vec<Option<(Nanos, Source)>>,
+    /// How message `n` came to be known to exist, at `n`.
+    pub(crate) known: Vec<Known>,
 }
 
 impl View {
@@ -36,19 +44,25 @@ impl View {
             raised_end: 0,
             is_caught_up: false,
             is_ended: false,
-            arrived: vec![],
-            known_at: vec![],
+            arrivals: vec![],
+            known: vec![],
         }
     }
 
-    pub(crate) fn has_arrived(&self, number: SequenceNumber) -> bool {
-        self.arrived.get(number as usize).copied().unwrap_or(false)
+    /// Notes that messages were handed in.
+    pub(crate) fn arrive(&mut self, now: Nanos, source: Source, range: SequenceRange) {
+        self.arrivals.resize(self.arrivals.len().max(range.end() as usize), None);
+        for arrival in &mut self.arrivals[range.start() as usize..range.end() as usize] {
+            arrival.get_or_insert((now, source));
+        }
     }
 
-    /// When the stretch of numbers that have not arrived around `number` was known first.
-    pub(crate) fn known_at(&self, number: SequenceNumber) -> Option<Nanos> {
-        let missing = (0..=number).rev().take_while(|&number| !self.has_arrived(number));
-        missing.filter_map(|number| self.known_at.get(number as usize).copied()).min()
+    pub(crate) fn arrival(&self, number: SequenceNumber) -> Option<(Nanos, Source)> {
+        self.arrivals.get(number as usize).copied().flatten()
+    }
+
+    pub(crate) fn has_arrived(&self, number: SequenceNumber) -> bool {
+        self.arrival(number).is_some()
     }
 
     /// Everything below `next` is delivered or told.
@@ -69,14 +83,17 @@ impl View {
     }
 
     /// The first raised gap is filled; `is_exact` unless gaps may have been merged for want of room.
-    pub(crate) fn recovered(&mut self, now: Nanos, recovered: Recovered, is_exact: bool) -> Told {
+    pub(crate) fn recovered(&mut self, recovered: Recovered, is_exact: bool) -> Told {
         let range = recovered.range;
         let lossy = self.raised.iter().take_while(|(_, is_lossy)| *is_lossy).count();
         self.raised.drain(..lossy);
         assert_eq!(self.raised.pop_front(), Some((range, false)), "{recovered:?} was not raised, or is not next");
         assert_eq!(self.next, Some(range.end()), "{recovered:?} does not follow its last message");
-        let known_at = self.known_at.get(range.start() as usize).copied().unwrap_or(now);
-        assert!(!is_exact || recovered.elapsed <= now - known_at, "{recovered:?} took longer than it was known");
+        if is_exact {
+            let arrivals = (range.start()..range.end()).filter_map(|number| self.arrival(number));
+            let filled_at = arrivals.map(|(at, _)| at).fold(Nanos::ZERO, Nanos::max);
+            assert_eq!(recovered.elapsed, filled_at - self.known[range.start() as usize].at, "{recovered:?}");
+        }
         Told::Recovered(range, recovered.elapsed)
     }
 

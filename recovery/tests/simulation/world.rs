@@ -3,10 +3,12 @@
 use crate::client::Client;
 use crate::network::{Path, Queue};
 use crate::oracle::Told;
-use crate::plan::{Ending, Scenario};
+use crate::plan::{Ending, Scenario, SessionPlan};
 use crate::source::{Source, Truth};
-use seqcast_protocol::HEADER_BYTES;
+use seqcast_protocol::{HEADER_BYTES, LENGTH_BYTES, Request, SequenceNumber, SequenceRange, SessionId};
 use seqcast_recovery::{GapPolicy, Line, Nanos, SessionChoice, Source as From, Start};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// How many happenings a scenario may have; more means that somebody never comes to rest. Arbitrary.
 const STEP_LIMIT: u64 = 5_000_000;
@@ -19,6 +21,11 @@ enum PathId {
     Answer(usize, usize),
 }
 
+/// The address from which a client asks a target; floods ask from addresses beyond those of all targets.
+fn address(client: usize, target: usize) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, target as u8), client as u16)
+}
+
 enum Happening {
     Begin(usize),
     Publish(usize, usize),
@@ -27,6 +34,9 @@ enum Happening {
     Release(PathId),
     Arrive(PathId, Vec<u8>),
     Poll(usize),
+    /// A session's responder has time for an answer.
+    Serve(usize),
+    Flood(usize, u64),
 }
 
 /// The paths of one client.
@@ -45,6 +55,12 @@ pub(crate) struct World {
     paths: Vec<Paths>,
     /// The next tick of each source that counts.
     ticks: Vec<Option<Nanos>>,
+    /// When the responder of each source has time next, if it waits for that.
+    serves: Vec<Option<Nanos>>,
+    /// When it will have ended the answer that it gave last.
+    busy_until: Vec<Nanos>,
+    /// Whom the answers were for, in order: a client, or a flood, counted from the last client on.
+    pub(crate) served: Vec<usize>,
     pub(crate) steps: u64,
 }
 
@@ -72,9 +88,10 @@ impl World {
     fn new(scenario: &Scenario) -> Self {
         let mut queue = Queue::new();
         let (mut sources, mut clients, mut paths) = (vec![], vec![], vec![]);
-        let longest =
-            scenario.sessions.iter().map(|plan| plan.steps.iter().map(|step| step.sizes.len()).sum::<usize>());
-        let longest = longest.max().unwrap_or(0);
+        let steps = |plan: &SessionPlan| plan.steps.iter().map(|step| step.sizes.len()).sum::<usize>();
+        let bytes = |plan: &SessionPlan| -> usize { plan.steps.iter().flat_map(|step| &step.sizes).sum() };
+        let longest = scenario.sessions.iter().map(steps).max().unwrap_or(0);
+        let most_bytes = LENGTH_BYTES * longest + scenario.sessions.iter().map(bytes).max().unwrap_or(0);
         for (index, plan) in scenario.sessions.iter().enumerate() {
             sources.push(Source::new(plan, scenario.seed));
             queue.schedule(plan.begins, Happening::Begin(index));
@@ -90,7 +107,7 @@ impl World {
             Path::new(plan, stream, scenario.clean_from)
         };
         for (index, plan) in scenario.clients.iter().enumerate() {
-            let (config, most_bytes) = (&plan.config, 1_474 * longest);
+            let config = &plan.config;
             let is_roomy = config.window_messages >= longest && config.gap_capacity >= longest;
             let is_roomy = is_roomy && config.window_bytes > most_bytes;
             clients.push(Client::new(plan, scenario.is_answered, is_roomy));
@@ -104,8 +121,22 @@ impl World {
         for (index, client) in clients.iter_mut().enumerate() {
             client.poll_at = Some(scenario.clients[index].joins);
         }
-        let ticks = vec![None; sources.len()];
-        Self { now: Nanos::ZERO, scenario: scenario.clone(), queue, sources, clients, paths, ticks, steps: 0 }
+        for (index, flood) in scenario.floods.iter().enumerate() {
+            queue.schedule(flood.during.start, Happening::Flood(index, 0));
+        }
+        Self {
+            now: Nanos::ZERO,
+            scenario: scenario.clone(),
+            queue,
+            served: vec![],
+            clients,
+            paths,
+            ticks: vec![None; sources.len()],
+            serves: vec![None; sources.len()],
+            busy_until: vec![Nanos::ZERO; sources.len()],
+            sources,
+            steps: 0,
+        }
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -117,9 +148,9 @@ impl World {
             }
             Happening::Publish(index, step) => {
                 let mut packets = vec![];
-                self.sources[index].publish(step, &mut |packet| packets.push(packet.to_vec()));
-                for packet in packets {
-                    self.multicast(&packet);
+                self.sources[index].publish(step, &mut |line, packet| packets.push((line, packet.to_vec())));
+                for (line, packet) in packets {
+                    self.multicast(line, &packet);
                 }
                 self.schedule_tick(index, true);
             }
@@ -131,7 +162,7 @@ impl World {
                 if self.ticks[index] == Some(self.now) {
                     self.ticks[index] = None;
                     if let Some(header) = self.sources[index].tick(self.now) {
-                        self.multicast(&header);
+                        Line::ALL.into_iter().for_each(|line| self.multicast(line, &header));
                     }
                     self.schedule_tick(index, false);
                 }
@@ -149,24 +180,70 @@ impl World {
                 self.receive(client, From::RequestTarget(target), datagram);
             }
             Happening::Arrive(PathId::Request(client, target), datagram) => {
-                // The address belongs to the newest publisher.
-                let now = self.now;
-                let source = self.sources.iter_mut().rfind(|source| source.plan.begins <= now && source.is_answering());
-                if let Some(answer) = source.and_then(|source| source.answer(now, client, &datagram)) {
-                    self.transmit(PathId::Answer(client, target), &answer);
-                }
+                self.ask(address(client, target), &datagram);
             }
             Happening::Poll(client) => self.poll(client),
+            Happening::Serve(index) => {
+                if self.serves[index] == Some(self.now) {
+                    self.serves[index] = None;
+                    self.serve(index);
+                }
+            }
+            Happening::Flood(index, count) => self.flood(index, count),
         }
     }
 
-    fn multicast(&mut self, packet: &[u8]) {
+    /// A request arrives. The address belongs to the newest publisher.
+    fn ask(&mut self, client: SocketAddrV4, datagram: &[u8]) {
+        let now = self.now;
+        let is_there = |source: &Source| source.plan.begins <= now && source.responder.is_some();
+        if let Some(index) = self.sources.iter().rposition(is_there) {
+            self.sources[index].ask(now, client, datagram);
+            self.serve(index);
+        }
+    }
+
+    /// Answers as fast as the responder does, until it has nothing more, or has to wait.
+    fn serve(&mut self, index: usize) {
+        while self.busy_until[index] <= self.now
+            && let Some((client, answer)) = self.sources[index].answer(self.now)
+        {
+            self.busy_until[index] = self.now + self.sources[index].plan.service;
+            let (client, target) = (usize::from(client.port()), usize::from(client.ip().octets()[3]));
+            self.served.push(client);
+            if client < self.clients.len() {
+                self.transmit(PathId::Answer(client, target), &answer);
+            }
+        }
+        let responder = self.sources[index].responder.as_ref();
+        let Some(at) = responder.and_then(|responder| responder.next_answer_at()) else { return };
+        let at = at.max(self.busy_until[index]).max(self.now);
+        if self.serves[index].is_none_or(|serve| at < serve) {
+            self.serves[index] = Some(at);
+            self.queue.schedule(at, Happening::Serve(index));
+        }
+    }
+
+    /// The request `count` of a flood: for each retained number in turn.
+    fn flood(&mut self, index: usize, count: u64) {
+        let (flood, truth) = (self.scenario.floods[index].clone(), &self.sources[0].truth);
+        if truth.oldest < truth.sent {
+            let first = truth.oldest + count % (truth.sent - truth.oldest);
+            let request = Request::new(SessionId::UNKNOWN, SequenceRange::with_count(first, u64::from(u16::MAX)));
+            let request = request.expect("a number that is retained can be asked for").to_bytes();
+            self.ask(address(self.clients.len() + index, 0), &request);
+        }
+        let next = self.now + flood.interval;
+        if flood.during.contains(&next) {
+            self.queue.schedule(next, Happening::Flood(index, count + 1));
+        }
+    }
+
+    fn multicast(&mut self, line: Line, packet: &[u8]) {
         assert!(packet.len() >= HEADER_BYTES);
         for client in 0..self.clients.len() {
-            if self.now >= self.scenario.clients[client].joins {
-                for line in Line::ALL.into_iter().take(self.paths[client].lines.len()) {
-                    self.transmit(PathId::Line(client, line), packet);
-                }
+            if self.now >= self.scenario.clients[client].joins && line.index() < self.paths[client].lines.len() {
+                self.transmit(PathId::Line(client, line), packet);
             }
         }
     }
@@ -249,19 +326,29 @@ impl World {
             };
             let truth = &last.expect("there is a session").truth;
             assert_eq!(view.session, truth.session, "client {index} is not in the last session");
+            let counters = subscription.counters();
+            let first = counters.lines[0].first + counters.lines[1].first;
+            assert_eq!(first + counters.recovered, counters.messages, "client {index}: {counters:?}");
+            assert!(client.records.judged == counters.gaps || counters.gaps > 128, "client {index} forgot a gap");
             let is_last = self.sources.last().is_some_and(|source| source.truth.session == truth.session);
             assert!(!is_last || view.is_ended == truth.is_ended, "client {index} missed the end");
             assert_eq!(subscription.open_gaps(), 0, "client {index} waits for ever");
             assert_eq!(subscription.window_messages(), 0, "client {index} holds something back");
             assert_eq!(subscription.next(), subscription.highest(), "client {index} is behind");
             if is_last && (truth.is_ended || !truth.is_over) {
-                let next = match client.plan.config.start {
-                    Start::At(first) if view.is_first => truth.sent.max(first),
+                let next = match client.plan.start(view.session, view.is_first) {
+                    Start::At(first) => truth.sent.max(first),
                     _ => truth.sent,
                 };
                 assert_eq!(subscription.next(), Some(next), "client {index} has not reached the end");
             }
         }
+    }
+
+    /// The numbers of the last session that a line lost on its way to a client.
+    pub(crate) fn lost(&self, client: usize, line: Line) -> BTreeSet<SequenceNumber> {
+        let sent = self.sources.last().map_or(1, |source| source.truth.sent);
+        self.paths[client].lines[line.index()].lost(SequenceRange::new(1, sent))
     }
 
     /// What a client was told, in order, with the times.

@@ -1,12 +1,15 @@
-//! The requirements, one scenario each.
+//! The requirements, one scenario each: here those of one line, in the modules those of two and of fair repair.
+
+mod lines;
+mod repair;
 
 use crate::oracle::Told;
 use crate::plan::{ClientPlan, Ending, PathPlan, Scenario, SessionPlan, Step};
 use crate::world::World;
 use seqcast_protocol::{Request, SequenceRange, SessionId};
 use seqcast_recovery::{
-    GapOrigin, GapPolicy, ImpairmentConfig, LossCause, Nanos, Refusal, RequestConfig, Responder, ResponderConfig,
-    RingSize, RingWriter, SessionChoice, Start, Status,
+    GapOrigin, GapPolicy, ImpairmentConfig, LossCause, Nanos, Refusal, Responder, ResponderConfig, RingSize,
+    RingWriter, SessionChoice, Start, Status,
 };
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -26,6 +29,12 @@ fn millis(millis: u64) -> Nanos {
 
 fn impaired(text: &str) -> PathPlan {
     PathPlan { impairment: text.parse().expect("an impairment"), ..PathPlan::clean(micros(20)) }
+}
+
+/// The numbers that the first client asked for, in the order of the requests.
+fn asked(world: &World) -> Vec<u64> {
+    let ranges = world.clients[0].economy.asked.iter().map(|asked| asked.range);
+    ranges.flat_map(|range| range.start()..range.end()).collect()
 }
 
 /// 1,000 messages of 40 bytes, one each 10 µs, and an end.
@@ -219,8 +228,8 @@ fn a_dead_responder_is_given_up_after_the_deadline_and_counted_from_the_last_pro
 
     // A second line, late and without 10, fills a second gap: the deadline of the first counts from there.
     client.lines[0].loses = vec![10, 500];
-    client.lines.push(PathPlan { latency: millis(1_500), ..PathPlan::clean(Nanos::ZERO) });
-    client.lines[1].loses = vec![10];
+    let late = PathPlan { loses: vec![10], ..PathPlan::clean(millis(1_500)) };
+    let client = ClientPlan { lines: vec![client.lines[0].clone(), late], ..client };
     let mut scenario = Scenario::new(session, vec![client]);
     scenario.is_answered = false;
     scenario.clean_from = Nanos::from_secs(60);
@@ -277,6 +286,26 @@ fn the_end_of_session_is_told_once_after_the_last_gap_is_filled() {
 }
 
 #[test]
+fn a_gap_that_another_one_kept_from_being_raised_stops_at_once() {
+    let mut session = thousand();
+    session.ring_bytes = 1;
+    let a = PathPlan { loses: vec![510, 520], ..PathPlan::clean(micros(20)) };
+    let b = PathPlan { loses: vec![520], ..PathPlan::clean(micros(200)) };
+    let mut client = ClientPlan::clean(1).with_lines(a, b);
+    client.joins = millis(5);
+    // The past is overwritten before anybody is asked for it.
+    client.targets[0].0.latency = millis(4);
+    client.config.start = Start::At(1);
+    client.config.gap_policy = GapPolicy::Stop;
+    client.config.request.max_line_wait = Nanos::ZERO;
+    let world = World::run(&Scenario::new(session, vec![client]));
+    let gap = |number| Told::Gap(range(number, number + 1), GapOrigin::Unknown);
+    assert_eq!(troubles(&world), [gap(510), Told::Lost(range(1, 501), LossCause::Overwritten), gap(520)]);
+    assert_eq!(told_at(&world, &gap(520)), told_at(&world, &Told::Message(519)));
+    assert_eq!(world.told(0).last().map(|(_, told)| *told), Some(Told::Status(Status::Stopped { next: 520 })));
+}
+
+#[test]
 fn two_request_addresses_stand_in_for_each_other() {
     let mut client = ClientPlan::clean(2);
     client.lines = vec![impaired("loss=5%,seed=2")];
@@ -316,17 +345,6 @@ fn empty_messages_and_packets_of_many_are_messages_like_others() {
     client.lines[0].loses = vec![1, 2_000];
     let world = World::run(&Scenario::new(session, vec![client]));
     assert_eq!(messages(&world), (1..=3_003).collect::<Vec<_>>());
-}
-
-#[test]
-fn a_second_line_fills_the_gap_before_any_request() {
-    let mut client = ClientPlan::clean(1);
-    client.lines.push(PathPlan::clean(micros(80)));
-    client.lines[0].loses = (8..=990).step_by(7).collect();
-    client.config.request = RequestConfig { delay: micros(200), ..RequestConfig::default() };
-    let world = World::run(&Scenario::new(thousand(), vec![client]));
-    assert_eq!(messages(&world), (1..=1_000).collect::<Vec<_>>());
-    assert_eq!((world.clients[0].economy.requests, troubles(&world)), (0, vec![]));
 }
 
 #[test]
