@@ -178,13 +178,9 @@ impl Client {
         if subscription.session() != session {
             economy.reset();
         }
-        let lead = subscription.take_lead();
-        match source {
-            Source::Line(line) => oracle.lines.lead(line, lead),
-            Source::RequestTarget(target) => {
-                assert_eq!(lead, None, "an answer is no line");
-                economy.answered(target, &datagram, subscription);
-            }
+        assert_eq!(subscription.take_lead(), oracle.lines.lead, "{source:?} lagged otherwise");
+        if let Source::RequestTarget(target) = source {
+            economy.answered(target, &datagram, subscription);
         }
         oracle.after_datagram(subscription);
         if flow.is_break() {
