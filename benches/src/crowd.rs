@@ -91,7 +91,7 @@ fn round(options: &Options, messages: &Messages) -> Result<Vec<Figure>, String> 
         let subscriber = builder.seed(index as u64).open().map_err(words)?;
         shares[index % usize::from(options.threads)].push(Reception::new(subscriber, messages));
     }
-    let feed = Feed::open(&stage, publisher, messages)?;
+    let feed = Feed::relayed(&stage, publisher, messages)?;
     let gate = Gate::new(Nanos((options.packets as f64 * 1e9 / options.rate) as u64) + PATIENCE);
     let complete = AtomicUsize::new(0);
     let cores = [options.common.subscriber_core, options.common.publisher_core];

@@ -1,7 +1,7 @@
-//! A publisher whose line passes a relay on the publishing thread, which loses on purpose what it is told to.
+//! A publisher that publishes message by message; if so told, through a relay on the publishing thread, which loses on purpose
+//! what it is told to.
 //!
-//! The impairment of a subscriber hits the answers, too; here they are spared, and a chosen packet can be lost, the same
-//! for every subscriber. The relay costs the publishing thread a receive and a send behind each packet. It is done before
+//! With the relay a chosen packet can be lost, the same for every subscriber. It costs the publishing thread a receive and a send behind each packet. It is done before
 //! a subscriber can have found a gap and asked for it, so that it stands in the way of no answer.
 
 use crate::messages::Messages;
@@ -9,7 +9,7 @@ use crate::stage::{Gate, INTERFACE, Stage, words};
 use seqcast_protocol::{Packet, PacketKind, SequenceRange};
 use seqcast_publisher::Publisher;
 use seqcast_recovery::Nanos;
-use seqcast_transport::{Clock, DATAGRAM_BUFFER_BYTES, MulticastReceiver, MulticastSender, wait_readable};
+use seqcast_transport::{Clock, DATAGRAM_BUFFER_BYTES, Interface, MulticastReceiver, MulticastSender, wait_readable};
 use std::os::fd::AsRawFd;
 
 /// The relay's buffers, in bytes: some thousands of small packets, for the time of a stall.
@@ -25,7 +25,7 @@ struct Relay {
 
 impl Relay {
     fn open(stage: &Stage) -> Result<Self, String> {
-        let interface = stage.line().interface(INTERFACE).map_err(words)?;
+        let interface = Interface::resolve(INTERFACE).map_err(words)?;
         Ok(Self {
             from: MulticastReceiver::open(&stage.line(), &interface, Some(BUFFER_BYTES)).map_err(words)?,
             to: MulticastSender::open(&stage.relayed_line(), &interface, 1, Some(BUFFER_BYTES)).map_err(words)?,
@@ -54,7 +54,7 @@ impl Relay {
 #[derive(Debug)]
 pub(crate) struct Feed<'m> {
     publisher: Publisher,
-    relay: Relay,
+    relay: Option<Relay>,
     messages: &'m Messages,
     published: usize,
 }
@@ -69,9 +69,14 @@ pub(crate) struct Sent {
 }
 
 impl<'m> Feed<'m> {
-    /// Begins with the first of `messages`.
-    pub(crate) fn open(stage: &Stage, publisher: Publisher, messages: &'m Messages) -> Result<Self, String> {
-        Ok(Self { publisher, relay: Relay::open(stage)?, messages, published: 0 })
+    /// Begins with the first of `messages`, without a relay.
+    pub(crate) fn direct(publisher: Publisher, messages: &'m Messages) -> Self {
+        Self { publisher, relay: None, messages, published: 0 }
+    }
+
+    /// Begins with the first of `messages`, through a relay.
+    pub(crate) fn relayed(stage: &Stage, publisher: Publisher, messages: &'m Messages) -> Result<Self, String> {
+        Ok(Self { publisher, relay: Some(Relay::open(stage)?), messages, published: 0 })
     }
 
     /// The publisher.
@@ -84,7 +89,7 @@ impl<'m> Feed<'m> {
         self.published
     }
 
-    /// Publishes the next message and carries it on, unless `is_lost` says that this packet is to be lost.
+    /// Publishes the next message. A relay carries it on, unless `is_lost` says that this packet is to be lost.
     pub(crate) fn send(&mut self, gate: &Gate, mut is_lost: impl FnMut(SequenceRange) -> bool) -> Result<Sent, String> {
         self.publisher.publish(self.messages.get(self.published)).map_err(words)?;
         self.published += 1;
@@ -95,8 +100,10 @@ impl<'m> Feed<'m> {
             return Err("the kernel refused a packet".to_owned());
         }
         // Loopback hands it over within the send, but for rare moments.
-        while self.relay.carry(&mut is_lost)? == 0 {
-            gate.check(Clock::now())?;
+        if let Some(relay) = &mut self.relay {
+            while relay.carry(&mut is_lost)? == 0 {
+                gate.check(Clock::now())?;
+            }
         }
         Ok(Sent { from, until })
     }
@@ -109,7 +116,7 @@ impl<'m> Feed<'m> {
     /// Answers requests, if that is this thread's work, and carries heartbeats on.
     pub(crate) fn tend(&mut self) -> Result<(), String> {
         self.publisher.do_work();
-        self.relay.carry(|_| false).map(|_| ())
+        self.relay.as_mut().map_or(Ok(0), |relay| relay.carry(|_| false)).map(|_| ())
     }
 
     /// Tends until `due`, spinning or asleep between what there is to do.
@@ -122,7 +129,8 @@ impl<'m> Feed<'m> {
                 return Ok(());
             }
             if !spins {
-                wait_readable(&[self.relay.from.as_raw_fd()], Some(due - now)).map_err(words)?;
+                let fds: Vec<_> = self.relay.iter().map(|relay| relay.from.as_raw_fd()).collect();
+                wait_readable(&fds, Some(due - now)).map_err(words)?;
             }
         }
     }

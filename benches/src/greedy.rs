@@ -8,8 +8,8 @@ use crate::stage::{Common, Gate, Stage, parse_loss, parse_rate, run_pair, words}
 use crate::stalls::Stalls;
 use seqcast::pace::{Pace, Schedule, wait_until};
 use seqcast_protocol::{LENGTH_BYTES, Request, SequenceRange, SessionId};
-use seqcast_publisher::Publisher;
-use seqcast_recovery::{Impairment, Nanos, Random, Verdict, parse_duration};
+use seqcast_publisher::{Line, Publisher};
+use seqcast_recovery::{Nanos, Random, parse_duration};
 use seqcast_subscriber::ImpairmentConfig;
 use seqcast_transport::Clock;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -124,11 +124,11 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
 fn round(options: &Options, messages: &Messages, seed: u64) -> Result<Vec<Figure>, String> {
     let stage = Stage::new()?;
     let publisher = stage.publisher().open().map_err(words)?;
-    let subscriber = stage.subscriber(stage.relayed_line(), &publisher)?.open().map_err(words)?;
-    let reception = Reception::new(subscriber, messages);
+    let impairment = ImpairmentConfig { loss: options.loss, seed, ..ImpairmentConfig::default() };
+    let subscriber = stage.subscriber(stage.line(), &publisher)?.impair_line(Line::A, impairment);
+    let reception = Reception::new(subscriber.open().map_err(words)?, messages);
     let greedy = Greedy::open(&publisher, seed)?;
-    let feed = Feed::open(&stage, publisher, messages)?;
-    let line = Impairment::new(&ImpairmentConfig { loss: options.loss, seed, ..ImpairmentConfig::default() }, 0);
+    let feed = Feed::direct(publisher, messages);
     let gate = Gate::new(Nanos(options.window.0.saturating_mul(2 * u64::from(options.windows))) + PATIENCE);
     let progress = Progress::default();
     let results = std::thread::scope(|scope| {
@@ -136,7 +136,7 @@ fn round(options: &Options, messages: &Messages, seed: u64) -> Result<Vec<Figure
         let results = run_pair(
             &options.common,
             &gate,
-            || publish(feed, line, options, &progress, &gate),
+            || publish(feed, options, &progress, &gate),
             || subscribe(reception, &progress, &gate),
         );
         Some((results?, asking.join().ok()??))
@@ -152,13 +152,7 @@ fn round(options: &Options, messages: &Messages, seed: u64) -> Result<Vec<Figure
 }
 
 /// Returns the times of the flushes, and how many answers with messages the retransmitter gave.
-fn publish(
-    mut feed: Feed<'_>,
-    mut line: Impairment,
-    options: &Options,
-    progress: &Progress,
-    gate: &Gate,
-) -> Result<(Sides, u64), String> {
+fn publish(mut feed: Feed<'_>, options: &Options, progress: &Progress, gate: &Gate) -> Result<(Sides, u64), String> {
     let mut flushes = Sides::new();
     let mut schedule = Schedule::new(Pace::PerSecond(options.rate), Clock::now());
     loop {
@@ -167,7 +161,7 @@ fn publish(
         if window == DONE {
             break;
         }
-        let sent = feed.send(gate, |_| line.push(Nanos::ZERO, &[]) == Verdict::Dropped)?;
+        let sent = feed.send(gate, |_| false)?;
         flushes.record(window, sent.until - sent.from);
         progress.published.store(feed.published(), Ordering::Release);
     }

@@ -64,7 +64,7 @@ fn round(options: &Options, messages: &Messages) -> Result<Vec<Figure>, String> 
     let publisher = stage.publisher().requests_inline(options.inline).open().map_err(words)?;
     let subscriber = stage.subscriber(stage.relayed_line(), &publisher)?.open().map_err(words)?;
     let reception = Reception::new(subscriber, messages);
-    let feed = Feed::open(&stage, publisher, messages)?;
+    let feed = Feed::relayed(&stage, publisher, messages)?;
     let gate = Gate::new(Nanos(options.pause.0.saturating_mul(2 * options.samples as u64)) + PATIENCE);
     let delivered_count = AtomicUsize::new(0);
     let results = run_pair(

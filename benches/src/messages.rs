@@ -84,7 +84,7 @@ impl<'m> Check<'m> {
                 self.next_index += loss.range.count() as usize;
             }
             Event::EndOfSession(_) => self.has_ended = true,
-            Event::Gap(_) | Event::Recovered(_) | Event::NewSession(_) | Event::Status(_) => {}
+            Event::Gap(_) | Event::Recovered(_) | Event::NewSession(_) | Event::Rewound(_) | Event::Status(_) => {}
         }
     }
 

@@ -9,22 +9,22 @@ use crate::stage::{Common, Gate, Stage, parse_loss, run_pair, words};
 use crate::stalls::Stalls;
 use seqcast_protocol::{HEADER_BYTES, LENGTH_BYTES};
 use seqcast_publisher::Retransmitter;
-use seqcast_recovery::{Impairment, Nanos, Verdict, parse_duration};
-use seqcast_subscriber::{ImpairmentConfig, SubscriberCounters};
+use seqcast_recovery::{Nanos, parse_duration};
+use seqcast_subscriber::{ImpairmentConfig, Line, SubscriberCounters};
 use seqcast_transport::{Clock, set_fifo_priority, wait_readable};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 /// Measure the time from a gap found to its delivery, against a bare round trip between the same two threads
 ///
-/// One line, a message in a packet of its own at every interval, and seeded loss on the line alone, by a relay on the
-/// publishing thread: answers are not lost. In turn, swapped every few hundred: repairs, and bare unicast round trips of a
+/// One line, a message in a packet of its own at every interval, and seeded loss on the line alone, where the subscriber takes
+/// it: answers are not lost. In turn, swapped every few hundred: repairs, and bare unicast round trips of a
 /// datagram as long as a request and an answer as long as a retransmission. Found is when the duty cycle began that raised
 /// the gap, delivered is when its last message had been handed over, both by the host's monotonic clock; what the library
 /// itself says it took is told beside it. So are bare round trips made as rarely as gaps come, one after each mean distance
 /// of gaps: what a rare path costs that no cache keeps warm.
 ///
 /// The publishing thread and the subscribing thread are pinned and spin. Requests are answered by the publishing thread, at
-/// least once per packet; or, with --own-thread, by a thread that sleeps until a request arrives, on the same core.
+/// least once per packet; or, with --own-thread, by a thread that sleeps until a request arrives.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -44,9 +44,12 @@ pub(crate) struct Options {
     /// Gaps, and bare round trips, between two swaps
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     swap: u64,
-    /// Answer requests on a thread of its own, on the publishing thread's core
+    /// Answer requests on a thread of its own
     #[arg(long)]
     own_thread: bool,
+    /// The core that it is pinned to
+    #[arg(long, value_name = "CORE", default_value_t = 1, requires = "own_thread")]
+    answer_core: usize,
     /// Schedule that thread as SCHED_FIFO with this priority, 1 to 99
     #[arg(long, value_name = "PRIORITY", requires = "own_thread")]
     fifo: Option<u8>,
@@ -90,8 +93,10 @@ struct Seen {
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let who = match (options.own_thread, options.fifo) {
         (false, _) => "the publishing thread".to_owned(),
-        (true, None) => "a thread of its own at default priority".to_owned(),
-        (true, Some(priority)) => format!("a thread of its own under SCHED_FIFO {priority}"),
+        (true, None) => format!("a thread of its own on core {} at default priority", options.answer_core),
+        (true, Some(priority)) => {
+            format!("a thread of its own on core {} under SCHED_FIFO {priority}", options.answer_core)
+        }
     };
     let what = format!(
         "recovery: {} gaps a round, a message of {} bytes every {} us, {} % lost on the line only, answered by {who}",
@@ -117,10 +122,10 @@ fn round(options: &Options, messages: &Messages, seed: u64) -> Result<Vec<Figure
         builder.requests_inline(true).open().map(|publisher| (publisher, None))
     }
     .map_err(words)?;
-    let subscriber = stage.subscriber(stage.relayed_line(), &publisher)?.open().map_err(words)?;
-    let reception = Reception::new(subscriber, messages);
-    let feed = Feed::open(&stage, publisher, messages)?;
-    let line = Impairment::new(&ImpairmentConfig { loss: options.loss, seed, ..ImpairmentConfig::default() }, 0);
+    let impairment = ImpairmentConfig { loss: options.loss, seed, ..ImpairmentConfig::default() };
+    let subscriber = stage.subscriber(stage.line(), &publisher)?.impair_line(Line::A, impairment);
+    let reception = Reception::new(subscriber.open().map_err(words)?, messages);
+    let feed = Feed::direct(publisher, messages);
     let echo = Echo::open(HEADER_BYTES + LENGTH_BYTES + options.bytes)?;
     let ping = echo.ping()?;
     let scheduled = Nanos((options.gaps as f64 / options.loss * options.interval.0 as f64) as u64);
@@ -129,12 +134,12 @@ fn round(options: &Options, messages: &Messages, seed: u64) -> Result<Vec<Figure
     let results = std::thread::scope(|scope| {
         if let Some(retransmitter) = retransmitter {
             let serve = || serve(retransmitter, options.fifo, &is_over);
-            scope.spawn(|| gate.run(Some(options.common.publisher_core), serve));
+            scope.spawn(|| gate.run(Some(options.answer_core), serve));
         }
         let results = run_pair(
             &options.common,
             &gate,
-            || publish(feed, line, echo, options.interval, &turn, &gate),
+            || publish(feed, echo, options.interval, &turn, &gate),
             || subscribe(reception, ping, options, &turn, &gate),
         );
         is_over.store(true, Ordering::Relaxed);
@@ -160,14 +165,7 @@ fn round(options: &Options, messages: &Messages, seed: u64) -> Result<Vec<Figure
 }
 
 /// Publishes, pauses and echoes as the turn says.
-fn publish(
-    mut feed: Feed<'_>,
-    mut line: Impairment,
-    mut echo: Echo,
-    interval: Nanos,
-    turn: &Turn,
-    gate: &Gate,
-) -> Result<(), String> {
+fn publish(mut feed: Feed<'_>, mut echo: Echo, interval: Nanos, turn: &Turn, gate: &Gate) -> Result<(), String> {
     let mut due = Clock::now();
     loop {
         let now = Clock::now();
@@ -176,7 +174,7 @@ fn publish(
             FEED => {
                 feed.answer();
                 if now >= due {
-                    feed.send(gate, |_| line.push(Nanos::ZERO, &[]) == Verdict::Dropped)?;
+                    feed.send(gate, |_| false)?;
                     due = due + interval;
                 }
             }
@@ -245,7 +243,7 @@ fn subscribe(
 /// Runs the retransmitter as its publisher would, but at a priority.
 fn serve(mut retransmitter: Retransmitter, fifo: Option<u8>, is_over: &AtomicBool) -> Result<(), String> {
     fifo.map_or(Ok(()), |priority| set_fifo_priority(priority).map_err(words))?;
-    let fds: Vec<_> = retransmitter.request_fd().into_iter().collect();
+    let fds = retransmitter.fds();
     while !is_over.load(Ordering::Relaxed) {
         if retransmitter.do_work() == 0 {
             wait_readable(&fds, Some(retransmitter.timeout())).map_err(words)?;

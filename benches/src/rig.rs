@@ -97,8 +97,8 @@ impl Load<'_> {
         let _ = publisher.flush().map_err(words)?;
         let published = Clock::now();
         let go_on = || !is_delivered.load(Ordering::Relaxed) && gate.check(Clock::now()).is_ok();
-        let counters = publisher.close_while(go_on).map_err(words)?;
-        Ok((started, published, counters))
+        let closed = publisher.close_while(go_on).map_err(words)?;
+        Ok((started, published, closed.counters))
     }
 }
 

@@ -1,10 +1,10 @@
 //! What every run needs: a session on loopback, threads on their cores, and an end in any case.
 
 use seqcast_protocol::SessionId;
-use seqcast_publisher::{Line, Publisher, PublisherBuilder};
+use seqcast_publisher::{Line, LineDestination, Publisher, PublisherBuilder};
 use seqcast_recovery::Nanos;
-use seqcast_subscriber::{ImpairmentConfig, SessionChoice, Subscriber, SubscriberBuilder};
-use seqcast_transport::{Clock, MulticastAddress, pin_to_core};
+use seqcast_subscriber::{ImpairmentConfig, LineSource, SessionChoice, Subscriber, SubscriberBuilder};
+use seqcast_transport::{Clock, LineAddress, MulticastAddress, pin_to_core};
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,7 +76,7 @@ impl Stage {
     /// A publisher with default settings that answers requests.
     pub(crate) fn publisher(&self) -> PublisherBuilder {
         let requests = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
-        Publisher::builder(self.session).line(Line::A, self.line().into()).requests(requests)
+        Publisher::builder(self.session).line(Line::A, destination(self.line())).requests(requests)
     }
 
     /// A subscriber with default settings on `line`, which asks `publisher` for what it misses.
@@ -86,13 +86,23 @@ impl Stage {
         publisher: &Publisher,
     ) -> Result<SubscriberBuilder, String> {
         let requests = publisher.request_address().ok_or("the publisher has no request address")?;
-        Ok(Subscriber::builder(SessionChoice::Only(self.session)).line(Line::A, line.into()).recover_from(requests))
+        Ok(Subscriber::builder(SessionChoice::Only(self.session)).line(Line::A, source(line)).recover_from(requests))
     }
 
     fn address(&self, group: Ipv4Addr) -> MulticastAddress {
         MulticastAddress::new(group, self.port, Some(INTERFACE))
             .expect("a group, the port of a socket and an interface")
     }
+}
+
+/// As a publisher is told of it.
+fn destination(line: MulticastAddress) -> LineDestination {
+    LineAddress::Multicast(line).to_string().parse().expect("an address is read as it is written")
+}
+
+/// As a subscriber is told of it.
+fn source(line: MulticastAddress) -> LineSource {
+    LineAddress::Multicast(line).to_string().parse().expect("an address is read as it is written")
 }
 
 /// Ends all threads of a run when one of them fails or the time is over.

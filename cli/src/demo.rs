@@ -260,7 +260,7 @@ impl Audience {
             }
             Event::Recovered(recovered) => self.recovery.saturating_record(recovered.elapsed.0),
             Event::EndOfSession(_) => self.has_ended = true,
-            Event::Gap(_) | Event::NewSession(_) | Event::Status(_) => {}
+            Event::Gap(_) | Event::NewSession(_) | Event::Rewound(_) | Event::Status(_) => {}
         }
     }
 

@@ -335,7 +335,8 @@ impl PublisherBuilder {
             lines,
             counters: RetransmitterCounters::default(),
             alarm,
-            has_waited: false,
+            has_dozed: false,
+            awaits_wake: false,
             watch: None,
             heartbeat_config: self.heartbeat,
         };

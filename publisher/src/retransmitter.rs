@@ -69,8 +69,10 @@ pub struct Retransmitter {
     pub(crate) counters: RetransmitterCounters,
     /// `None` when the publishing thread does this work.
     pub(crate) alarm: Option<Arc<Alarm>>,
-    /// Whether a wait, or a doze, was announced since the last duty cycle.
-    pub(crate) has_waited: bool,
+    /// Whether a doze was announced since the last duty cycle.
+    pub(crate) has_dozed: bool,
+    /// Whether the publisher wakes it, and that has not been taken.
+    pub(crate) awaits_wake: bool,
     /// The file of the ring, when its publisher is another process.
     pub(crate) watch: Option<Watch>,
     pub(crate) heartbeat_config: HeartbeatConfig,
@@ -80,10 +82,12 @@ impl Retransmitter {
     /// One duty cycle: takes the requests that have arrived, answers clients in turn, and sends a heartbeat or an end of
     /// session when it is due. Returns how many datagrams it took and sent.
     pub fn do_work(&mut self) -> usize {
-        if let Some(alarm) = self.alarm.as_ref().filter(|_| self.has_waited) {
-            alarm.doze.end();
-            alarm.waker.drain();
-            self.has_waited = false;
+        if let Some(alarm) = &self.alarm {
+            if std::mem::take(&mut self.has_dozed) {
+                self.awaits_wake |= alarm.doze.end();
+            }
+            // The wake-up may come a moment after its announcement was seen.
+            self.awaits_wake = self.awaits_wake && !alarm.waker.drain();
         }
         let now = Clock::now();
         self.look_at_file(now);
@@ -102,7 +106,6 @@ impl Retransmitter {
         };
         let due = self.responder.next_answer_at().map_or(heartbeat, |at| at.min(heartbeat));
         let Some(alarm) = &self.alarm else { return due - now };
-        self.has_waited = true;
         if self.watch.is_some() {
             return due - now;
         }
@@ -110,6 +113,7 @@ impl Retransmitter {
             return (due - now).min(BUSY_WAIT);
         }
         alarm.doze.begin();
+        self.has_dozed = true;
         let ring = self.responder.ring();
         // What was sent before the publisher could see the doze.
         if self.heartbeat.knows(ring.sent(), ring.is_ended()) { due - now } else { Nanos::ZERO }

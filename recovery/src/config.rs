@@ -63,6 +63,16 @@ impl Default for GapPolicy {
     }
 }
 
+/// What to do when the numbers of a session begin again: see [`Event::Rewound`](crate::Event::Rewound).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RewindPolicy {
+    /// Start over from the new number.
+    #[default]
+    StartOver,
+    /// Deliver nothing more: the subscription stops.
+    Stop,
+}
+
 /// The settings of a subscription; every one has a default that fits market data on a local network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubscriptionConfig {
@@ -74,6 +84,8 @@ pub struct SubscriptionConfig {
     pub resume: Option<(SessionId, SequenceNumber)>,
     /// What to do about a gap.
     pub gap_policy: GapPolicy,
+    /// What to do when the numbers begin again.
+    pub rewind_policy: RewindPolicy,
     /// Which lines there are, by `Line::index`. One that is heard all the same is taken for one that there is.
     pub lines: [bool; 2],
     /// How many request addresses there are; 0: nothing is asked for.
@@ -109,6 +121,7 @@ impl Default for SubscriptionConfig {
             start: Start::Oldest,
             resume: None,
             gap_policy: GapPolicy::default(),
+            rewind_policy: RewindPolicy::default(),
             lines: [true, false],
             request_targets: 0,
             request: RequestConfig::default(),

@@ -32,7 +32,7 @@ pub struct Counters {
     pub retransmissions: u64,
     /// Datagrams that are no packets, by reason ([`PacketError::ALL`]).
     pub malformed: [u64; PacketError::ALL.len()],
-    /// Packets of another session.
+    /// Packets of another session, or of one whose numbers have begun again on this line and not yet on the other.
     pub foreign: u64,
 }
 

@@ -30,9 +30,9 @@ impl Doze {
         fence(Ordering::SeqCst);
     }
 
-    /// Takes the announcement back. A wake-up may be on its way all the same.
-    pub fn end(&self) {
-        self.dozes.store(0, Ordering::Relaxed);
+    /// Takes the announcement back; returns whether a wake-up has come, or is on its way.
+    pub fn end(&self) -> bool {
+        self.dozes.swap(0, Ordering::Relaxed) == 0
     }
 
     /// Whether the caller, who has changed what would keep the other side awake, has to wake it; once in a doze.
@@ -54,8 +54,9 @@ mod tests {
         assert!(!doze.interrupt());
         doze.begin();
         assert!(doze.interrupt() && !doze.interrupt());
+        assert!(doze.end(), "it was interrupted");
         doze.begin();
-        doze.end();
+        assert!(!doze.end());
         assert!(!doze.interrupt());
     }
 }

@@ -46,6 +46,8 @@ pub enum Event<'a> {
     Lost(Loss),
     /// A subscription that follows has taken a session; what was built from another one is void.
     NewSession(NewSession),
+    /// The numbers of the session have begun again, as real venues let them; what was built from it is void.
+    Rewound(Rewound),
     /// Every number of the session has been delivered or reported lost.
     EndOfSession(EndOfSession),
     /// For the log: nothing about the data has changed.
@@ -112,7 +114,7 @@ pub enum LossCause {
     NoAnswer,
     /// The gap policy is to skip.
     Skipped,
-    /// The session was left before they arrived.
+    /// The session was left, or began again, before they arrived.
     Ended,
 }
 
@@ -132,6 +134,18 @@ pub struct PreviousSession {
     pub session: SessionId,
     /// Whether its end was announced; otherwise its publisher fell silent.
     pub ended: bool,
+}
+
+/// The numbers of a session have fallen back: numbers that had been delivered come again with other bytes, or from farther back
+/// than anything that was duplicated or overtaken can come, on every line that is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewound {
+    /// The session.
+    pub session: SessionId,
+    /// The number that would have been delivered next.
+    pub expected: SequenceNumber,
+    /// The number from which the session goes on.
+    pub sequence: SequenceNumber,
 }
 
 /// A session is complete.
@@ -191,7 +205,7 @@ pub enum Status {
         /// Where the other copy came from.
         source: Source,
     },
-    /// The gap policy is to stop, and a gap was found: nothing more will be delivered.
+    /// A gap was found, or the numbers have begun again, and the policy is to stop: nothing more will be delivered.
     Stopped {
         /// The next number that would have been delivered.
         next: SequenceNumber,

@@ -52,6 +52,7 @@ mod counters;
 mod doze;
 mod duration;
 mod event;
+mod fingerprints;
 mod gaps;
 mod heartbeat;
 mod impairment;
@@ -65,18 +66,19 @@ mod record;
 mod reports;
 mod requester;
 mod responder;
+mod rewind;
 mod ring;
 mod subscription;
 mod time;
 mod window;
 
-pub use config::{GapPolicy, SessionChoice, Start, SubscriptionConfig};
+pub use config::{GapPolicy, RewindPolicy, SessionChoice, Start, SubscriptionConfig};
 pub use counters::{Counters, LineCounters};
 pub use doze::Doze;
 pub use duration::{DurationError, parse_duration};
 pub use event::{
     EndOfSession, Event, Gap, GapOrigin, Line, Loss, LossCause, Message, NewSession, PreviousSession, Recovered,
-    Source, Status,
+    Rewound, Source, Status,
 };
 pub use gaps::GapSet;
 pub use heartbeat::{Heartbeat, HeartbeatConfig};

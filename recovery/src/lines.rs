@@ -47,7 +47,8 @@ struct Mark {
 enum Condition {
     Fine,
     Behind,
-    Silent,
+    /// Told when it had been heard last at this time.
+    Silent(Nanos),
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +62,8 @@ struct State {
     next: SequenceNumber,
     /// The first mark that it has not come by, counted from the first of the session.
     cursor: u64,
+    /// The lowest number that it showed since its numbers began again, if they did.
+    rewound_to: Option<SequenceNumber>,
     /// What it went past and has not carried.
     missing: GapSet,
     /// The most that it has lagged lately; none before the first time.
@@ -116,6 +119,7 @@ impl Lines {
             has_heard: false,
             next: 0,
             cursor: 0,
+            rewound_to: None,
             missing: GapSet::new(MISSING_RANGES),
             lag: None,
             condition: Condition::Fine,
@@ -129,6 +133,7 @@ impl Lines {
         (self.first_mark, self.shown, self.has_heard, self.lead) = (0, 0, false, None);
         for state in &mut self.states {
             (state.has_heard, state.next, state.cursor, state.lag) = (false, 0, 0, None);
+            state.rewound_to = None;
             state.missing.clear();
             if state.condition == Condition::Behind {
                 state.condition = Condition::Fine;
@@ -232,8 +237,8 @@ impl Lines {
     pub(crate) fn wait(&self, now: Nanos) -> Wait {
         let mut wait = Wait { passed: SequenceNumber::MAX, delay: Nanos::ZERO, until: Nanos::ZERO };
         for state in &self.states {
-            let Some(mark) = self.mark_ahead(state) else { continue };
-            let until = mark.at + self.limits.max_wait;
+            let Some(since) = self.behind_since(state) else { continue };
+            let until = since + self.limits.max_wait;
             if state.has_heard && now < until {
                 let lag = state.lag.map_or(self.limits.max_wait, |lag| Nanos(lag.0 + lag.0 / 2));
                 wait.passed = wait.passed.min(state.next);
@@ -252,20 +257,47 @@ impl Lines {
     /// When there may be something to tell if nothing arrives before.
     pub(crate) fn due(&self) -> Option<Nanos> {
         let due = |state: &State| {
-            let mark = self.mark_ahead(state).filter(|_| state.has_heard)?;
-            let since = match state.condition {
-                Condition::Fine => mark.at,
-                Condition::Behind => mark.at.max(state.heard_at),
-                Condition::Silent => return None,
-            };
-            Some(since + self.limits.behind_after)
+            let since = self.behind_since(state).filter(|_| state.has_heard)?;
+            match state.condition {
+                Condition::Fine => Some(since + self.limits.behind_after),
+                Condition::Behind => Some(since.max(state.heard_at) + self.limits.behind_after),
+                Condition::Silent(_) => None,
+            }
         };
         self.states.iter().filter_map(due).min()
     }
 
-    /// The first mark that a line has yet to come by; none for the line that is ahead.
-    fn mark_ahead(&self, state: &State) -> Option<&Mark> {
-        self.marks.get((state.cursor - self.first_mark) as usize)
+    /// One past the highest number that a line has shown; none before it is heard.
+    pub(crate) fn next(&self, line: Line) -> Option<SequenceNumber> {
+        let state = &self.states[line.index()];
+        state.has_heard.then_some(state.next)
+    }
+
+    /// Whether the numbers of a line have begun again.
+    pub(crate) fn is_rewound(&self, line: Line) -> bool {
+        self.states[line.index()].rewound_to.is_some()
+    }
+
+    /// Notes that the numbers of a line have begun again, and show `sequence`; returns the lowest number from which they go on,
+    /// once they have begun again on every line that was heard lately.
+    pub(crate) fn rewind(&mut self, now: Nanos, line: Line, sequence: SequenceNumber) -> Option<SequenceNumber> {
+        let state = &mut self.states[line.index()];
+        state.heard_at = now;
+        state.rewound_to = Some(state.rewound_to.map_or(sequence, |lowest| lowest.min(sequence)));
+        let is_live = |state: &&State| state.has_heard && now - state.heard_at < self.limits.behind_after;
+        let mut live = self.states.iter().filter(is_live).map(|state| state.rewound_to);
+        live.try_fold(SequenceNumber::MAX, |lowest, to| Some(lowest.min(to?)))
+    }
+
+    /// How many messages a line has yet to show that the other one has.
+    pub(crate) fn behind(&self, line: Line) -> u64 {
+        let state = &self.states[line.index()];
+        if state.has_heard { self.shown - state.next.min(self.shown) } else { 0 }
+    }
+
+    /// Since when the other line has shown what this one has yet to; none for the line that is ahead.
+    fn behind_since(&self, state: &State) -> Option<Nanos> {
+        self.marks.get((state.cursor - self.first_mark) as usize).map(|mark| mark.at)
     }
 
     fn judge(&mut self, now: Nanos, line: Line) -> Option<Status> {
@@ -275,19 +307,19 @@ impl Lines {
         }
         let limits = self.limits;
         let elapsed = now - state.heard_at;
-        let lag = self.mark_ahead(state).filter(|_| state.has_heard).map_or(Nanos::ZERO, |mark| now - mark.at);
+        let lag = self.behind_since(state).filter(|_| state.has_heard).map_or(Nanos::ZERO, |since| now - since);
         let is_behind = lag >= limits.behind_after;
         let is_unheard = other.has_heard && other.heard_at - state.heard_at >= limits.silent_after;
         let is_silent = is_unheard || (is_behind && elapsed >= limits.behind_after);
-        let behind = Status::LineBehind { line, messages: self.shown - state.next.min(self.shown), elapsed: lag };
+        let behind = Status::LineBehind { line, messages: self.behind(line), elapsed: lag };
         let (condition, status) = match state.condition {
-            Condition::Silent if is_silent || !state.has_heard => return None,
-            _ if is_silent => (Condition::Silent, Status::LineSilent { line, elapsed }),
+            Condition::Silent(heard_at) if state.heard_at == heard_at => return None,
+            _ if is_silent => (Condition::Silent(state.heard_at), Status::LineSilent { line, elapsed }),
             Condition::Fine if is_behind => (Condition::Behind, behind),
             Condition::Fine => return None,
             // Half of the limit, so that a line at the limit is not told of again and again.
             _ if lag.0 < limits.behind_after.0 / 2 => (Condition::Fine, Status::LineCaughtUp { line }),
-            Condition::Silent => (Condition::Behind, behind),
+            Condition::Silent(_) => (Condition::Behind, behind),
             Condition::Behind => return None,
         };
         self.states[line.index()].condition = condition;

@@ -205,11 +205,13 @@ impl Requester {
         Some(Ask { target, range, is_retry: false })
     }
 
-    /// The lowest missing numbers below `end` that no outstanding request covers, and where such a request belongs.
+    /// The lowest missing numbers below `end` that somebody may retain and no outstanding request covers, and where such a
+    /// request belongs.
     fn first_unasked(&self, gaps: &GapSet, end: SequenceNumber) -> Option<(usize, SequenceRange)> {
         let mut index = 0;
+        let oldest = self.oldest();
         for missing in gaps.iter() {
-            let mut start = missing.start();
+            let mut start = missing.start().max(oldest);
             while start < missing.end().min(end) {
                 match self.outstanding.get(index) {
                     Some(request) if request.range.end() <= start => index += 1,

@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use seqcast_protocol::{Header, LENGTH_BYTES, PacketWriter, SequenceRange, SessionId};
 use seqcast_recovery::{
-    Event, GapPolicy, GapSet, Line, Nanos, ReorderWindow, RequestConfig, SessionChoice, Source, Start, Subscription,
-    SubscriptionConfig,
+    Event, GapPolicy, GapSet, Line, Nanos, ReorderWindow, RequestConfig, RewindPolicy, SessionChoice, Source, Start,
+    Subscription, SubscriptionConfig,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow::{Break, Continue};
@@ -226,6 +226,7 @@ fn config() -> impl Strategy<Value = SubscriptionConfig> {
         start,
         resume: (sizes.1 % 5 == 0).then(|| (SessionId::from_number(1), 1 + sizes.1 as u64)),
         gap_policy,
+        rewind_policy: if sizes.0 % 2 == 0 { RewindPolicy::Stop } else { RewindPolicy::StartOver },
         lines: [true, sizes.0 % 2 == 0],
         request_targets: 2,
         compare_copies: sizes.0 % 3 == 0,
@@ -261,7 +262,7 @@ impl Stream {
                 assert!(self.gaps.contains(&recovered.range), "{recovered:?} was not raised");
                 self.gaps.retain(|gap| gap.start() > recovered.range.start());
             }
-            Event::NewSession(_) => *self = Self::default(),
+            Event::NewSession(_) | Event::Rewound(_) => *self = Self::default(),
             Event::EndOfSession(_) => assert!(!std::mem::replace(&mut self.is_ended, true), "ended twice"),
             Event::Status(_) => {}
         }

@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     book.is_stale = false;
                     println!("lost: {} ({:?})", loss.range, loss.cause);
                 }
-                Event::NewSession(_) => book = Book::default(),
+                Event::NewSession(_) | Event::Rewound(_) => book = Book::default(),
                 Event::EndOfSession(end) => {
                     println!("{} has ended at {}", end.session, end.next);
                     open = false;

@@ -8,7 +8,7 @@ use crate::ring::{Beginning, RingTarget};
 use crate::subscriber::{LinePath, Subscriber};
 use crate::target::TargetSocket;
 use seqcast_recovery::{
-    GapPolicy, Impairment, ImpairmentConfig, Line, RequestConfig, SessionChoice, Start, Subscription,
+    GapPolicy, Impairment, ImpairmentConfig, Line, RequestConfig, RewindPolicy, SessionChoice, Start, Subscription,
     SubscriptionConfig,
 };
 use seqcast_transport::{Clock, ConnectedSocket, Interface, WAIT_LIMIT};
@@ -83,6 +83,13 @@ impl SubscriberBuilder {
     #[must_use]
     pub fn gap_policy(mut self, policy: GapPolicy) -> Self {
         self.config.gap_policy = policy;
+        self
+    }
+
+    /// What to do when the numbers of a session begin again. Unless set, they are followed from the new number.
+    #[must_use]
+    pub fn rewind_policy(mut self, policy: RewindPolicy) -> Self {
+        self.config.rewind_policy = policy;
         self
     }
 

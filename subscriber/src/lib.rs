@@ -17,7 +17,7 @@
 //!             Event::Message(message) => println!("{}: {} bytes", message.number, message.payload.len()),
 //!             Event::Gap(_) | Event::Recovered(_) => {} // stale, fresh again
 //!             Event::Lost(loss) => eprintln!("{} lost: {:?}", loss.range, loss.cause),
-//!             Event::NewSession(_) => {}
+//!             Event::NewSession(_) | Event::Rewound(_) => {} // what was built is void
 //!             Event::EndOfSession(_) => open = false,
 //!             Event::Status(status) => eprintln!("{status:?}"),
 //!         },
@@ -56,8 +56,8 @@ pub use ring::RingFileError;
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{
     Counters, EndOfSession, Event, Gap, GapOrigin, GapPolicy, GapRecord, ImpairmentConfig, ImpairmentCounters, Line,
-    LineCounters, Loss, LossCause, Message, Nanos, NewSession, PreviousSession, Recovered, RequestConfig,
-    SessionChoice, Source, Start, Status, Subscription,
+    LineCounters, Loss, LossCause, Message, Nanos, NewSession, PreviousSession, Recovered, RequestConfig, RewindPolicy,
+    Rewound, SessionChoice, Source, Start, Status, Subscription,
 };
 pub use seqcast_transport::{Idle, IdleStrategy, PinError, pin_to_core};
 pub use subscriber::{Subscriber, SubscriberCounters};

@@ -235,6 +235,10 @@ impl Subscriber {
         self.cut_at = Some(now);
         self.receive_answers(now, sink, datagrams)?;
         self.receive_lines(now, sink, datagrams)?;
+        if self.subscription.has_unraised_gap() {
+            // Before anything that the application does about the gap.
+            *datagrams += self.send_requests(now);
+        }
         self.advance(now, sink)?;
         self.cut_at = None;
         Continue(())

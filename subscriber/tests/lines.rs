@@ -61,7 +61,7 @@ fn expect(subscriber: &mut Subscriber, from: &str, to: u64) {
                 }
                 Event::EndOfSession(_) => ended = true,
                 Event::Lost(loss) => panic!("{} lost: {:?}", loss.range, loss.cause),
-                Event::Gap(_) | Event::Recovered(_) | Event::NewSession(_) | Event::Status(_) => {}
+                Event::Gap(_) | Event::Recovered(_) | Event::NewSession(_) | Event::Rewound(_) | Event::Status(_) => {}
             },
             64,
         );

@@ -91,6 +91,7 @@ impl Seen {
                 self.next = loss.range.end();
                 self.lost.push((loss.range, loss.cause));
             }
+            Event::Rewound(rewound) => panic!("{rewound:?}"),
             Event::NewSession(new) => {
                 self.sessions.push(new.session.to_string());
                 self.next = 0;

@@ -31,10 +31,10 @@ impl Waker {
         let _ = (&self.event).write(&1u64.to_ne_bytes());
     }
 
-    /// Takes all wakes so far, so that the next wait lasts until another one.
-    pub fn drain(&self) {
+    /// Takes all wakes so far, so that the next wait lasts until another one; returns whether there were any.
+    pub fn drain(&self) -> bool {
         // The one possible refusal is that there is nothing to take.
-        let _ = (&self.event).read(&mut [0; size_of::<u64>()]);
+        (&self.event).read(&mut [0; size_of::<u64>()]).is_ok()
     }
 }
 
@@ -69,12 +69,12 @@ mod tests {
     fn many_wakes_are_drained_at_once_and_the_next_one_wakes_again() {
         let waker = Waker::new().unwrap();
         assert!(!is_awake(&waker));
-        waker.drain();
+        assert!(!waker.drain());
         for _ in 0..2 {
             waker.wake();
             waker.wake();
             assert!(is_awake(&waker));
-            waker.drain();
+            assert!(waker.drain());
             assert!(!is_awake(&waker));
         }
     }

@@ -29,8 +29,12 @@ pub(super) fn in_words(subscriber: &Subscriber) -> Vec<String> {
     if lines.iter().all(|line| line.packets > 0) {
         for line in Line::ALL {
             let (counters, lead) = (lines[line.index()], &histograms.leads[line.index()]);
+            let behind = match subscription.line_behind(line) {
+                0 => String::new(),
+                behind => format!(", {} behind at the end", count(behind, "message")),
+            };
             words.push(format!(
-                "line {line:?}: {}, first with {} (ahead by: {}), {} lost on it",
+                "line {line:?}: {}, first with {} (ahead by: {}), {} lost on it{behind}",
                 count(counters.packets, "packet"),
                 count(counters.first, "message"),
                 distribution(lead),
@@ -98,6 +102,7 @@ pub(super) fn line(subscriber: &Subscriber, line: Line) -> Value {
         "first": counters.first,
         "lost": counters.missed - counters.late,
         "late": counters.late,
+        "behind": subscriber.subscription().line_behind(line),
         "lead": times::json(&subscriber.histograms().leads[line.index()]),
     })
 }

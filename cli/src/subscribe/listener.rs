@@ -9,7 +9,9 @@ use crate::output::{Output, OutputError};
 use crate::progress::{Progress, count, thousands};
 use crate::times::in_words;
 use seqcast_recovery::Nanos;
-use seqcast_subscriber::{Event, Idle, LossCause, Offset, SequenceRange, Start, Status, StoredOffset, Subscriber};
+use seqcast_subscriber::{
+    Event, Idle, LossCause, Offset, Rewound, SequenceRange, Start, Status, StoredOffset, Subscriber,
+};
 use seqcast_transport::Clock;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -153,6 +155,11 @@ impl Listener {
                     self.news.push(format!("session {} {how}, following {}", previous.session, new.session));
                 }
             }
+            Event::Rewound(rewound) => {
+                let Rewound { session, expected, sequence } = rewound;
+                self.has_ended = false;
+                self.news.push(format!("session {session} has begun again at {sequence}, behind {expected}"));
+            }
             Event::EndOfSession(end) => {
                 self.has_ended = true;
                 self.news.push(format!("session {} has ended at {}", end.session, end.next));
@@ -198,7 +205,7 @@ impl Listener {
                 let what = format!("copies of message {number} differ: {}", source_in_words(source));
                 self.news.push(format!("{what} brought other bytes than were delivered"));
             }
-            Status::Stopped { next } => self.news.push(format!("stopped at {next}: a gap was found (--gap stop)")),
+            Status::Stopped { next } => self.news.push(format!("stopped at {next} (--gap stop, --rewind stop)")),
             _ => {}
         }
     }

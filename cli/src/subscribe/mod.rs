@@ -10,8 +10,8 @@ use crate::outcome::{Condition, Outcome, chain};
 use crate::output::{Output, OutputError, OutputFormat};
 use listener::Listener;
 use seqcast_subscriber::{
-    GapPolicy, IdleStrategy, ImpairmentConfig, Line, LineSource, Offset, OpenError, SessionChoice, Start, StoredOffset,
-    Subscriber, pin_to_core,
+    GapPolicy, IdleStrategy, ImpairmentConfig, Line, LineSource, Offset, OpenError, RewindPolicy, SessionChoice, Start,
+    StoredOffset, Subscriber, pin_to_core,
 };
 use seqcast_transport::Clock;
 use std::io::Write;
@@ -66,6 +66,9 @@ pub struct Options {
     /// What to do about a gap: wait until nothing has been filled for so long, skip it, or stop
     #[arg(long, value_name = "wait[:DURATION]|skip|stop", default_value = "wait:10s", value_parser = gap_policy)]
     gap: GapPolicy,
+    /// What to do when the numbers of a session begin again: follow them from the new number, or stop
+    #[arg(long, value_name = "follow|stop", default_value = "follow", value_parser = rewind_policy)]
+    rewind: RewindPolicy,
     /// End with exit code 4 when no line has carried the session for so long
     #[arg(long, value_name = "DURATION", value_parser = options::positive_duration)]
     silent_after: Option<Duration>,
@@ -116,6 +119,14 @@ fn gap_policy(text: &str) -> Result<GapPolicy, String> {
         None if text == "skip" => Ok(GapPolicy::Skip),
         None if text == "stop" => Ok(GapPolicy::Stop),
         _ => Err(format!("'{text}' is not wait, wait:DURATION, skip or stop")),
+    }
+}
+
+fn rewind_policy(text: &str) -> Result<RewindPolicy, String> {
+    match text {
+        "follow" => Ok(RewindPolicy::StartOver),
+        "stop" => Ok(RewindPolicy::Stop),
+        _ => Err(format!("'{text}' is not follow or stop")),
     }
 }
 
@@ -189,6 +200,7 @@ fn open(options: &Options, resumed: Option<Offset>) -> Result<Subscriber, Outcom
         .start(options.start)
         .resume(resumed)
         .gap_policy(options.gap)
+        .rewind_policy(options.rewind)
         .compare_copies(options.compare_copies)
         .seed(Clock::unix_micros() ^ u64::from(std::process::id()));
     for address in options.recover_from.iter().filter_map(|address| address.address()) {

@@ -2,10 +2,10 @@
 
 use super::{LEFT_SESSIONS, Subscription};
 use crate::ReorderWindow;
-use crate::config::{SessionChoice, Start};
-use crate::event::{Event, GapOrigin, LossCause, NewSession, PreviousSession, Source};
+use crate::config::{RewindPolicy, SessionChoice, Start};
+use crate::event::{Event, GapOrigin, Line, LossCause, NewSession, PreviousSession, Rewound, Source, Status};
 use crate::reports::Opening;
-use core::ops::ControlFlow;
+use core::ops::ControlFlow::{self, Continue};
 use seqcast_protocol::{Blocks, Packet, PacketKind, SequenceNumber, SequenceRange, SessionId};
 
 impl Subscription {
@@ -23,7 +23,7 @@ impl Subscription {
         for report in self.reports.iter_mut() {
             report.given_up = Some(LossCause::Ended);
         }
-        self.expected == self.known_next && self.deferred_next <= self.known_next
+        !self.is_behind()
     }
 
     pub(super) fn adopt(
@@ -42,18 +42,80 @@ impl Subscription {
             }
         }
         self.session = Some(session);
+        self.forget_numbers();
+        self.rewinds.clear();
+        self.is_caught_up = false;
+        self.liveness.renew();
+        sink(Event::NewSession(NewSession { session, previous }))
+    }
+
+    /// Whether the session's numbers have begun again, on this line at least, and from which they go on.
+    pub(super) fn rewound_to(&mut self, line: Line, packet: &Packet<'_>, datagram: &[u8]) -> Option<SequenceNumber> {
+        if packet.kind() != PacketKind::Data {
+            return None;
+        }
+        let end = packet.range().end();
+        if self.lines.is_rewound(line) {
+            return Some(packet.sequence());
+        }
+        if !self.is_started || end > self.expected || self.lines.next(line).is_none_or(|next| end > next) {
+            self.rewinds.note(line, packet);
+            return None;
+        }
+        self.rewinds.judge(line, packet, datagram, self.expected)
+    }
+
+    /// Starts over where the numbers have begun again, if they have on every line that is heard; returns whether so.
+    pub(super) fn rewind(
+        &mut self,
+        line: Line,
+        packet: &Packet<'_>,
+        sequence: SequenceNumber,
+        sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> (bool, ControlFlow<()>) {
+        let Some(sequence) = self.lines.rewind(self.now, line, sequence) else { return (false, Continue(())) };
+        // What is owed from before is told first; the new numbers are taken from a later packet.
+        for report in self.reports.iter_mut() {
+            report.given_up = Some(LossCause::Ended);
+        }
+        let (Some(session), false) = (self.session, self.is_behind()) else { return (false, Continue(())) };
+        let expected = self.expected;
+        self.forget_numbers();
+        (self.is_started, self.has_begun, self.expected, self.known_next) = (true, true, sequence, sequence);
+        self.last_progress = self.now;
+        if let Some(held) = self.rewinds.held().filter(|held| held.sequence() == sequence)
+            && self.window.insert(sequence, sequence, held.range().count(), held.messages().rest())
+        {
+            self.known_next = held.range().end();
+        }
+        self.rewinds.start_over(packet);
+        let mut flow = sink(Event::Rewound(Rewound { session, expected, sequence }));
+        if self.config.rewind_policy == RewindPolicy::Stop {
+            self.is_stopped = true;
+            if flow.is_continue() {
+                flow = sink(Event::Status(Status::Stopped { next: sequence }));
+            }
+        }
+        (!self.is_stopped, flow)
+    }
+
+    /// Whether anything that is known to exist has yet to be delivered or told.
+    fn is_behind(&self) -> bool {
+        self.expected != self.known_next || self.deferred_next > self.known_next
+    }
+
+    /// Forgets what was known of the numbers of a session.
+    fn forget_numbers(&mut self) {
         (self.end, self.deferred_next, self.no_room) = (None, 0, (0, 0));
-        (self.is_started, self.is_caught_up, self.is_end_told, self.has_begun) = (false, false, false, false);
+        (self.is_started, self.is_end_told, self.has_begun) = (false, false, false);
         self.gaps.clear();
         self.window.clear();
         self.reports.clear();
         self.requester.reset();
-        self.liveness.renew();
         self.lines.renew();
         if let Some(copies) = &mut self.copies {
             copies.clear();
         }
-        sink(Event::NewSession(NewSession { session, previous }))
     }
 
     /// Begins at the first packet, whose first or next number is `sequence`.

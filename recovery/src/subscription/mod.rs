@@ -16,6 +16,7 @@ use crate::packing::Packing;
 use crate::record::Records;
 use crate::reports::Reports;
 use crate::requester::Requester;
+use crate::rewind::Rewinds;
 use crate::{Counters, GapRecord, GapSet, Nanos, ReorderWindow};
 use alloc::collections::VecDeque;
 use core::ops::ControlFlow::{self, Continue};
@@ -81,6 +82,7 @@ pub struct Subscription {
     liveness: Liveness,
     lines: Lines,
     packing: Packing,
+    rewinds: Rewinds,
     copies: Option<Copies>,
     records: Records,
     counters: Counters,
@@ -134,6 +136,7 @@ impl Subscription {
             liveness: Liveness::new(config.silent_after, now),
             lines: Lines::new(limits, config.lines),
             packing: Packing::new(),
+            rewinds: Rewinds::new(),
             copies: config.compare_copies.then(|| Copies::new(config.window_messages, config.window_bytes)),
             records: Records::new(),
             counters: Counters::default(),
@@ -169,6 +172,17 @@ impl Subscription {
                 return Continue(());
             }
             flow = self.adopt(packet.session(), sink);
+        }
+        if let Source::Line(line) = source
+            && let Some(sequence) = self.rewound_to(line, &packet, datagram)
+        {
+            let (has_started_over, told) = self.rewind(line, &packet, sequence, sink);
+            if !has_started_over {
+                self.counters.foreign += 1;
+                self.liveness.heard(now);
+                return told;
+            }
+            flow = told;
         }
         // What was published before a line was first heard is no gap.
         let origin = if self.liveness.has_heard() { GapOrigin::Unknown } else { GapOrigin::LateJoin };
@@ -410,6 +424,12 @@ impl Subscription {
     #[must_use]
     pub fn round_trip(&self) -> Option<Nanos> {
         self.requester.round_trip()
+    }
+
+    /// How many messages the other line has shown that this one has yet to: lost on it, if it never carries them.
+    #[must_use]
+    pub fn line_behind(&self, line: Line) -> u64 {
+        self.lines.behind(line)
     }
 
     /// By how much the line that the last datagram came on lagged behind the other one, if that is known: the other

@@ -115,6 +115,7 @@ impl Oracle {
         let told = match *event {
             Event::NewSession(new) => self.new_session(&new, truths),
             Event::Status(status) => self.status(now, status),
+            Event::Rewound(rewound) => panic!("{rewound:?}, and no numbers begin again"),
             _ => {
                 let view = self.view.as_mut().expect("a session comes before its events");
                 assert!(!view.is_ended, "{event:?} after the end of the session");
@@ -141,7 +142,7 @@ impl Oracle {
                         view.is_ended = true;
                         Told::EndOfSession(end.next)
                     }
-                    Event::NewSession(_) | Event::Status(_) => unreachable!("judged above"),
+                    Event::NewSession(_) | Event::Rewound(_) | Event::Status(_) => unreachable!("judged above"),
                 }
             }
         };

@@ -3,8 +3,8 @@
 use crate::plan::{ClientPlan, Ending, FloodPlan, PathPlan, Scenario, SessionPlan, Step};
 use crate::world::World;
 use seqcast_recovery::{
-    Budget, GapPolicy, HeartbeatConfig, ImpairmentConfig, Nanos, Random, RequestConfig, ResponderConfig, SessionChoice,
-    Start, SubscriptionConfig,
+    Budget, GapPolicy, HeartbeatConfig, ImpairmentConfig, Nanos, Random, RequestConfig, ResponderConfig, RewindPolicy,
+    SessionChoice, Start, SubscriptionConfig,
 };
 use std::ops::Range;
 use std::panic::catch_unwind;
@@ -176,6 +176,7 @@ impl Draw {
                 1 => GapPolicy::Stop,
                 _ => GapPolicy::Wait { give_up: Nanos::from_secs(10) },
             },
+            rewind_policy: RewindPolicy::default(),
             request_targets: targets,
             request: RequestConfig {
                 delay: if self.one_in(2) { Nanos::ZERO } else { self.micros(0..1_500) },

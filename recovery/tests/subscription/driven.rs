@@ -15,6 +15,7 @@ pub(crate) enum Told {
     Recovered(u64, u64, GapOrigin),
     Lost(u64, u64, LossCause),
     NewSession(&'static str),
+    Rewound(u64, u64),
     EndOfSession(u64),
     Status(Status),
 }
@@ -37,6 +38,7 @@ pub(crate) fn note(event: &Event<'_>) -> Told {
         Event::Lost(loss) => Lost(loss.range.start(), loss.range.end(), loss.cause),
         Event::NewSession(new) if new.session == session("ONE") => NewSession("ONE"),
         Event::NewSession(_) => NewSession("TWO"),
+        Event::Rewound(rewound) => Told::Rewound(rewound.expected, rewound.sequence),
         Event::EndOfSession(end) => EndOfSession(end.next),
         Event::Status(status) => Told::Status(status),
     }
@@ -44,10 +46,15 @@ pub(crate) fn note(event: &Event<'_>) -> Told {
 
 /// Messages `first..end` of `session`, each of two bytes.
 pub(crate) fn packet(of: &str, first: u64, end: u64) -> Vec<u8> {
+    packet_of(of, first, end, 0)
+}
+
+/// As [`packet`], with other bytes for each `life`.
+pub(crate) fn packet_of(of: &str, first: u64, end: u64, life: u16) -> Vec<u8> {
     let mut buffer = [0; 1_472];
     let mut writer = PacketWriter::new(&mut buffer, session(of), first);
     for number in first..end {
-        writer.push(&(number as u16).to_be_bytes()).expect("it fits");
+        writer.push(&(number as u16 ^ life).to_be_bytes()).expect("it fits");
     }
     writer.finish().to_vec()
 }

@@ -194,6 +194,26 @@ fn a_line_that_falls_silent_or_behind_is_told_of_once_and_when_it_is_back() {
 }
 
 #[test]
+fn a_line_that_dies_under_load_is_told_of_once_and_not_waited_for() {
+    // 100,000 packets/s: more in a moment than there are marks.
+    let mut driven = driven(4, micros(50));
+    let mut told = vec![];
+    for number in 5..50_000 {
+        driven.now = driven.now + micros(10);
+        let now = driven.now;
+        let mut sink = |event: Event<'_>| {
+            told.extend(status(&event));
+            Continue(())
+        };
+        let _ = driven.subscription.handle_datagram(now, LINE, &packet("ONE", number, number + 1), &mut sink);
+        let _ = driven.subscription.advance(now, &mut sink);
+    }
+    assert!(matches!(told[..], [Status::LineSilent { line: Line::B, .. }]), "{told:?}");
+    assert_eq!(driven.subscription.line_behind(Line::B), 50_000 - 5);
+    assert_eq!(driven.take(LINE, &packet("ONE", 50_001, 50_002)), [Gap(50_000, 50_001, UNKNOWN)]);
+}
+
+#[test]
 fn a_line_that_is_never_heard_is_told_of() {
     let mut subscription = Subscription::new(two_lines(), Nanos::ZERO);
     let packets: Vec<_> = (1..=50).map(|number| (100 * number, B, packet("ONE", number, number + 1))).collect();

@@ -2,6 +2,7 @@
 
 mod driven;
 mod lines;
+mod rewind;
 
 use driven::{
     Driven, EndOfSession, Gap, LINE, Lost, Message, NewSession, Recovered, TARGET, Told, UNKNOWN, config, end,
