@@ -313,7 +313,7 @@ impl Lines {
         let is_silent = is_unheard || (is_behind && elapsed >= limits.behind_after);
         let behind = Status::LineBehind { line, messages: self.behind(line), elapsed: lag };
         let (condition, status) = match state.condition {
-            Condition::Silent(heard_at) if state.heard_at == heard_at => return None,
+            Condition::Silent(heard_at) if is_silent || !state.has_heard || state.heard_at == heard_at => return None,
             _ if is_silent => (Condition::Silent(state.heard_at), Status::LineSilent { line, elapsed }),
             Condition::Fine if is_behind => (Condition::Behind, behind),
             Condition::Fine => return None,
