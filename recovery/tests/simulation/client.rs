@@ -46,6 +46,7 @@ struct Cycle<'a> {
     /// How many events the callback takes before it breaks.
     left: usize,
     truths: &'a [&'a Truth],
+    requests: Vec<OutgoingRequest>,
 }
 
 impl Client {
@@ -91,13 +92,10 @@ impl Client {
             self.rehearse(now);
         }
         let (events_before, unread) = (self.oracle.told.len(), self.unread());
-        let flow = self.cycle(&mut Cycle { now, left: self.plan.limit, truths });
-        let mut requests = vec![];
-        while let Some(request) = self.subscription.poll_request(now) {
-            self.economy.request(now, &request, &self.subscription, &self.oracle, &self.plan);
-            assert!(requests.len() <= self.plan.config.request.in_flight, "requests without end");
-            requests.push(request);
-        }
+        let mut cycle = Cycle { now, left: self.plan.limit, truths, requests: vec![] };
+        let flow = self.cycle(&mut cycle);
+        self.ask(&mut cycle);
+        let requests = cycle.requests;
         let more_due = self.economy.at_rest(now, &self.subscription, &self.oracle, &self.plan);
         if flow.is_break() {
             self.away_until = now + self.plan.pause;
@@ -165,9 +163,20 @@ impl Client {
                 }
             }
         }
+        if self.subscription.has_unraised_gap() {
+            self.ask(cycle);
+        }
         self.advance(cycle.now, cycle)?;
         self.cut_at = None;
         Continue(())
+    }
+
+    fn ask(&mut self, cycle: &mut Cycle<'_>) {
+        while let Some(request) = self.subscription.poll_request(cycle.now) {
+            self.economy.request(cycle.now, &request, &self.subscription, &self.oracle, &self.plan);
+            cycle.requests.push(request);
+            assert!(cycle.requests.len() <= 2 * self.plan.config.request.in_flight, "requests without end");
+        }
     }
 
     fn hand_in(&mut self, source: Source, datagram: Vec<u8>, cycle: &mut Cycle<'_>) -> ControlFlow<()> {
@@ -178,13 +187,9 @@ impl Client {
         if subscription.session() != session {
             economy.reset();
         }
-        let lead = subscription.take_lead();
-        match source {
-            Source::Line(line) => oracle.lines.lead(line, lead),
-            Source::RequestTarget(target) => {
-                assert_eq!(lead, None, "an answer is no line");
-                economy.answered(target, &datagram, subscription);
-            }
+        assert_eq!(subscription.take_lead(), oracle.lines.lead, "{source:?} lagged otherwise");
+        if let Source::RequestTarget(target) = source {
+            economy.answered(target, &datagram, subscription);
         }
         oracle.after_datagram(subscription);
         if flow.is_break() {

@@ -2,13 +2,16 @@
 
 use seqcast_protocol::{Packet, SequenceNumber};
 use seqcast_recovery::{Counters, GapPolicy, Line, LineCounters, Nanos, Status, SubscriptionConfig};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 /// The shortest wait for the other line.
 const SHORTEST_WAIT: Nanos = Nanos::from_micros(300);
 
 /// How many separate ranges that a line has missed are remembered.
 const MISSING_RANGES: usize = 256;
+
+/// For how many of the latest packets a lag is surely remembered, nearly as long as it was.
+const REMEMBERED_LAGS: usize = 100;
 
 /// What was told of a line last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +29,16 @@ struct Seen {
     heard_at: Option<Nanos>,
     /// One past the highest number that it has shown.
     next: SequenceNumber,
-    /// When it showed a number beyond `n`, at `n`, if there were two lines then.
-    passed_at: Vec<Option<Nanos>>,
+    /// When it showed a number beyond `n`, and how far it was then, at `n`; none if there was only one line.
+    passed: Vec<Option<(Nanos, SequenceNumber)>>,
     /// What it went past and has not carried.
     missing: BTreeSet<SequenceNumber>,
     /// Whether that was ever more than is surely remembered.
     has_missed_much: bool,
-    /// The longest time that it brought a number behind the other line.
-    longest_lag: Nanos,
-    /// Whether its lag was there to be measured: it brought the last message of a packet of the other line.
-    is_measured: bool,
+    /// How far it lagged lately, the newest first, and the most that it ever did: measured where it brought the last
+    /// message of a packet that had been on the other line before.
+    lags: VecDeque<Nanos>,
+    longest_lag: Option<Nanos>,
     condition: Condition,
     /// Of all sessions.
     counters: LineCounters,
@@ -57,13 +60,13 @@ pub(crate) struct Lines {
     seen: [Seen; 2],
     /// When the session was heard first, and one past what was published before.
     pub(crate) heard_from: Option<(Nanos, SequenceNumber)>,
-    /// How far the packet that was handed in last lagged: what may be said of it, and whether something must be.
-    pub(crate) leads: (Vec<Nanos>, bool),
+    /// How far the packet that was handed in last lagged behind the other line.
+    pub(crate) lead: Option<(Line, Nanos)>,
 }
 
 impl Lines {
     pub(crate) fn new(config: &SubscriptionConfig) -> Self {
-        Self { config: *config, seen: config.lines.map(Seen::nothing), heard_from: None, leads: (vec![], false) }
+        Self { config: *config, seen: config.lines.map(Seen::nothing), heard_from: None, lead: None }
     }
 
     /// Another session is taken, of which nothing has been seen.
@@ -95,25 +98,19 @@ impl Lines {
         seen.has_missed_much |= seen.missing.len() > MISSING_RANGES;
         seen.counters.late += (range.start()..range.end()).filter(|number| seen.missing.remove(number)).count() as u64;
         (seen.heard_at, seen.next) = (Some(now), before.max(range.end()));
-        seen.passed_at.resize(seen.next as usize, other.exists.then_some(now));
+        let passed = other.exists.then_some((now, seen.next));
+        seen.passed.resize(seen.next as usize, passed);
         for number in range.start().max(before)..range.end() {
-            let Some(passed_at) = other.passed_at(number) else { continue };
-            let is_last = other.next == number + 1 || other.passed_at(number + 1) != Some(passed_at);
-            seen.longest_lag = seen.longest_lag.max(now - passed_at);
-            seen.is_measured |= is_last;
-            self.leads.0.push(now - passed_at);
-            self.leads.1 |= is_last;
-        }
-    }
-
-    /// Judges what is said of the lag of the packet that was handed in last, which came on `line`.
-    pub(crate) fn lead(&self, line: Line, lead: Option<(Line, Nanos)>) {
-        let (lags, is_measured) = &self.leads;
-        match lead {
-            Some((other, lag)) => {
-                assert!(other != line && lags.contains(&lag), "{line:?} behind {lead:?}, not {lags:?}");
+            if let Some((at, end)) = other.passed(number)
+                && end == number + 1
+            {
+                self.lead = Some((Line::ALL[1 - line.index()], now - at));
             }
-            None => assert!(!is_measured, "nothing is said of the lag of {line:?}, {lags:?}"),
+        }
+        if let Some((_, lag)) = self.lead {
+            seen.lags.truncate(REMEMBERED_LAGS - 1);
+            seen.lags.push_front(lag);
+            seen.longest_lag = seen.longest_lag.max(Some(lag));
         }
     }
 
@@ -127,9 +124,14 @@ impl Lines {
         Line::ALL.into_iter().find_map(|line| {
             let seen = &self.seen[line.index()];
             let behind_since = self.behind_since(line).filter(|_| seen.next <= number)?;
-            let learned = Nanos(seen.longest_lag.0 * 3 / 2).clamp(shortest, longest);
+            // Before anything has been learned, as long as ever.
+            let wait = |lag: Option<Nanos>| lag.unwrap_or(longest).clamp(shortest, longest);
+            let half_more = |lag: Nanos| lag + Nanos(lag.0 / 2);
             let end = |wait| (found_at + wait).min(behind_since + longest);
-            Some(Wait { earliest: end(shortest), latest: end(if seen.is_measured { learned } else { longest }) })
+            Some(Wait {
+                earliest: end(wait(seen.lags.iter().copied().max())),
+                latest: end(wait(seen.longest_lag.map(half_more))),
+            })
         })
     }
 
@@ -137,7 +139,7 @@ impl Lines {
     fn behind_since(&self, line: Line) -> Option<Nanos> {
         let (seen, other) = (&self.seen[line.index()], &self.seen[1 - line.index()]);
         seen.heard_at?;
-        other.passed_at.iter().skip(seen.next as usize).flatten().next().copied()
+        other.passed.iter().skip(seen.next as usize).flatten().next().map(|(at, _)| *at)
     }
 
     /// Judges what is told of a line.
@@ -220,17 +222,17 @@ impl Seen {
             exists,
             heard_at: None,
             next: 0,
-            passed_at: vec![],
+            passed: vec![],
             missing: BTreeSet::new(),
             has_missed_much: false,
-            longest_lag: Nanos::ZERO,
-            is_measured: false,
+            lags: VecDeque::new(),
+            longest_lag: None,
             condition: Condition::Fine,
             counters: LineCounters::default(),
         }
     }
 
-    fn passed_at(&self, number: SequenceNumber) -> Option<Nanos> {
-        self.passed_at.get(number as usize).copied().flatten()
+    fn passed(&self, number: SequenceNumber) -> Option<(Nanos, SequenceNumber)> {
+        self.passed.get(number as usize).copied().flatten()
     }
 }

@@ -78,7 +78,7 @@ impl Oracle {
     /// Notes what is about to be handed in.
     pub(crate) fn before_datagram(&mut self, now: Nanos, source: Source, datagram: &[u8]) {
         self.incoming = Some((now, source, datagram.to_vec()));
-        self.lines.leads = (vec![], false);
+        self.lines.lead = None;
         self.note_incoming();
     }
 

@@ -4,7 +4,7 @@ use super::{asked, messages, micros, millis, range, told_at};
 use crate::oracle::Told;
 use crate::plan::{ClientPlan, Ending, PathPlan, Scenario, SessionPlan};
 use crate::world::World;
-use seqcast_recovery::{ImpairmentConfig, Line, Nanos, Source, Status};
+use seqcast_recovery::{ImpairmentConfig, Line, Nanos, SessionChoice, Source, Status};
 
 /// So many messages of 40 bytes, one each 10 µs, and an end half a second later.
 fn busy(count: u64) -> SessionPlan {
@@ -86,11 +86,16 @@ fn a_line_that_dies_costs_no_request_and_is_told_of() {
 
 #[test]
 fn a_line_that_is_far_ahead_and_loses_costs_no_request() {
+    // Both lines are heard before the first message; it is lost.
+    let mut session = busy(20_000);
+    session.steps.iter_mut().for_each(|step| step.at = step.at + millis(50));
+    session.ending = Ending::End(millis(1_000));
     for (latencies, losses) in [([20, 3_020], [0.05, 0.0]), ([3_020, 20], [0.0, 0.05])] {
-        let world = World::run(&Scenario::new(busy(20_000), vec![two_lines(latencies.map(micros), losses)]));
+        let mut client = two_lines(latencies.map(micros), losses);
+        client.lines.iter_mut().min_by_key(|path| path.latency).expect("two lines").loses = vec![1];
+        let world = World::run(&Scenario::new(session.clone(), vec![client]));
         assert!(is_complete(&world));
-        // Nobody waits for a line that has never been heard, as the second one in the first 3 ms.
-        assert!(asked(&world).iter().all(|number| *number <= 300), "{:?}", asked(&world));
+        assert_eq!((asked(&world), world.clients[0].subscription.counters().gaps), (vec![], 0));
         assert_eq!(of_lines(&world), []);
     }
 }
@@ -176,4 +181,21 @@ fn a_copy_with_another_byte_is_told_of_once_and_the_first_one_delivered() {
     assert_eq!(of_lines(&world).iter().map(|(_, status)| *status).collect::<Vec<_>>(), [differ]);
     assert_eq!(told_at(&world, &Told::Status(differ)), micros(4_990 + 220));
     assert_eq!(world.clients[0].subscription.counters().differing, 1);
+}
+
+#[test]
+fn a_line_that_is_behind_when_a_session_ends_is_told_of_anew_in_the_next() {
+    let mut client = two_lines([micros(20), millis(150)], [0.0; 2]);
+    client.config.session = SessionChoice::Any;
+    let first = SessionPlan::steady("FIRST", Nanos::ZERO, 3_000, micros(100), 40);
+    let second = SessionPlan::steady("SECOND", millis(301), 3_000, micros(100), 40);
+    let mut scenario = Scenario::new(first, vec![client]);
+    scenario.sessions.push(second);
+    let world = World::run(&scenario);
+    let told: Vec<_> = of_lines(&world).into_iter().filter(|(at, _)| *at < millis(600)).collect();
+    let [(_, Status::LineBehind { line: before, .. }), (at, Status::LineBehind { line, .. })] = told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((before, line), (Line::B, Line::B));
+    assert_eq!(at, millis(301 + 150), "the first packet of the second session on B");
 }

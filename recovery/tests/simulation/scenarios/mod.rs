@@ -1,19 +1,14 @@
-//! The requirements, one scenario each: here those of one line, in the modules those of two and of fair repair.
+//! The requirements, one scenario each: here those of one line and one subscriber that is there from the beginning.
 
+mod joining;
 mod lines;
 mod repair;
 
 use crate::oracle::Told;
 use crate::plan::{ClientPlan, Ending, PathPlan, Scenario, SessionPlan, Step};
 use crate::world::World;
-use seqcast_protocol::{Request, SequenceRange, SessionId};
-use seqcast_recovery::{
-    GapOrigin, GapPolicy, ImpairmentConfig, LossCause, Nanos, Refusal, Responder, ResponderConfig, RingSize,
-    RingWriter, SessionChoice, Start, Status,
-};
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use seqcast_protocol::SequenceRange;
+use seqcast_recovery::{GapOrigin, GapPolicy, ImpairmentConfig, LossCause, Nanos, SessionChoice, Status};
 
 fn range(start: u64, end: u64) -> SequenceRange {
     SequenceRange::new(start, end)
@@ -106,53 +101,6 @@ fn a_blackout_longer_than_the_ring_loses_exactly_what_was_overwritten() {
     });
     assert_eq!(messages(&world), (1..201).chain(next..=1_000).collect::<Vec<_>>());
     assert!(world.clients[0].subscription.counters().recovered > 0, "the rest of the gap was still retained");
-}
-
-#[test]
-fn a_late_joiner_takes_everything_that_is_retained() {
-    let mut client = ClientPlan::clean(1);
-    client.joins = millis(5);
-    let world = World::run(&Scenario::new(thousand(), vec![client]));
-    assert_eq!(messages(&world), (1..=1_000).collect::<Vec<_>>());
-    assert_eq!(troubles(&world), [], "what was published before is no gap");
-    let statuses = world.told(0).iter().filter(|(_, told)| matches!(told, Told::Status(Status::CaughtUp { .. })));
-    assert_eq!(statuses.count(), 1);
-}
-
-#[test]
-fn a_late_joiner_of_a_lapped_ring_starts_at_the_oldest_without_loss() {
-    let mut session = thousand();
-    session.ring_bytes = 1;
-    let mut client = ClientPlan::clean(1);
-    client.joins = millis(5);
-    let world = World::run(&Scenario::new(session, vec![client]));
-    let messages = messages(&world);
-    assert!(messages[0] > 1 && messages[0] < 500, "started at {}", messages[0]);
-    assert_eq!(messages, (messages[0]..=1_000).collect::<Vec<_>>());
-    assert_eq!(troubles(&world), []);
-}
-
-#[test]
-fn a_start_at_a_number_that_is_overwritten_is_told_as_a_loss() {
-    let mut session = thousand();
-    session.ring_bytes = 1;
-    let mut client = ClientPlan::clean(1);
-    client.joins = millis(5);
-    client.config.start = Start::At(10);
-    let world = World::run(&Scenario::new(session, vec![client]));
-    let Some(Told::Lost(first, LossCause::Overwritten)) = troubles(&world).first().copied() else { panic!("no loss") };
-    assert_eq!(first.start(), 10);
-    assert_eq!(messages(&world).len() as u64 + lost(&world), 991);
-}
-
-#[test]
-fn a_live_start_asks_for_nothing_that_went_before() {
-    let mut client = ClientPlan::clean(1);
-    client.joins = millis(5);
-    client.config.start = Start::Live;
-    let world = World::run(&Scenario::new(thousand(), vec![client]));
-    assert_eq!(messages(&world), (501..=1_000).collect::<Vec<_>>());
-    assert_eq!(world.clients[0].economy.requests, 0);
 }
 
 #[test]
@@ -286,26 +234,6 @@ fn the_end_of_session_is_told_once_after_the_last_gap_is_filled() {
 }
 
 #[test]
-fn a_gap_that_another_one_kept_from_being_raised_stops_at_once() {
-    let mut session = thousand();
-    session.ring_bytes = 1;
-    let a = PathPlan { loses: vec![510, 520], ..PathPlan::clean(micros(20)) };
-    let b = PathPlan { loses: vec![520], ..PathPlan::clean(micros(200)) };
-    let mut client = ClientPlan::clean(1).with_lines(a, b);
-    client.joins = millis(5);
-    // The past is overwritten before anybody is asked for it.
-    client.targets[0].0.latency = millis(4);
-    client.config.start = Start::At(1);
-    client.config.gap_policy = GapPolicy::Stop;
-    client.config.request.max_line_wait = Nanos::ZERO;
-    let world = World::run(&Scenario::new(session, vec![client]));
-    let gap = |number| Told::Gap(range(number, number + 1), GapOrigin::Unknown);
-    assert_eq!(troubles(&world), [gap(510), Told::Lost(range(1, 501), LossCause::Overwritten), gap(520)]);
-    assert_eq!(told_at(&world, &gap(520)), told_at(&world, &Told::Message(519)));
-    assert_eq!(world.told(0).last().map(|(_, told)| *told), Some(Told::Status(Status::Stopped { next: 520 })));
-}
-
-#[test]
 fn two_request_addresses_stand_in_for_each_other() {
     let mut client = ClientPlan::clean(2);
     client.lines = vec![impaired("loss=5%,seed=2")];
@@ -345,20 +273,4 @@ fn empty_messages_and_packets_of_many_are_messages_like_others() {
     client.lines[0].loses = vec![1, 2_000];
     let world = World::run(&Scenario::new(session, vec![client]));
     assert_eq!(messages(&world), (1..=3_003).collect::<Vec<_>>());
-}
-
-#[test]
-fn nobody_is_told_of_numbers_that_the_lines_have_not_carried() {
-    let size = RingSize::for_bytes(1, 64);
-    let memory: Arc<[AtomicU64]> = (0..size.words()).map(|_| AtomicU64::new(0)).collect();
-    let mut ring = RingWriter::create(memory, size, SessionId::UNKNOWN).expect("a valid ring");
-    let mut responder = Responder::new(ring.reader(), 1_472, ResponderConfig::default());
-    let client = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
-    let request = Request::new(SessionId::UNKNOWN, range(1, 9)).expect("a request").to_bytes();
-    ring.retain(1, &[0, 0]).expect("it fits");
-    assert_eq!(responder.handle_request(Nanos::ZERO, client, &request), Err(Refusal::NotYet));
-    ring.mark_sent(2);
-    ring.retain(1, &[0, 0]).expect("it fits");
-    assert_eq!(responder.handle_request(Nanos::ZERO, client, &request), Ok(()));
-    assert_eq!(responder.poll_answer(Nanos::ZERO).map(|(_, answer)| answer.len()), Some(22), "number 1 alone");
 }

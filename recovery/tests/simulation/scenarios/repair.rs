@@ -1,11 +1,15 @@
-//! Repair: those who lost the same are served in turn, and who comes late catches up.
+//! Fair repair: those who lost the same are served in turn, and greed does not pay.
 
-use super::{messages, micros, millis, troubles};
+use super::{micros, millis, range};
 use crate::oracle::Told;
 use crate::plan::{ClientPlan, Ending, FloodPlan, Scenario, SessionPlan};
 use crate::world::World;
-use seqcast_recovery::Nanos;
+use seqcast_protocol::{Request, SessionId};
+use seqcast_recovery::{Nanos, Refusal, Responder, ResponderConfig, RingSize, RingWriter};
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// How many lose the burst.
 const CLIENTS: usize = 100;
@@ -61,17 +65,17 @@ fn greed_does_not_pay() {
 }
 
 #[test]
-fn a_late_joiner_that_makes_progress_is_never_lapped() {
-    let mut session = SessionPlan::steady("PACE", Nanos::ZERO, 20_000, micros(10), 100);
-    // About 3,000 messages: 30 ms.
-    session.ring_bytes = 3_000 * 102;
-    let mut client = ClientPlan::clean(1);
-    client.joins = millis(20);
-    // It gets 256 messages in a round trip, in which 100 are published.
-    client.targets[0].0.latency = millis(1);
-    client.config.window_messages = 256;
-    let world = World::run(&Scenario::new(session, vec![client]));
-    assert_eq!(messages(&world), (1..=20_000).collect::<Vec<_>>());
-    assert_eq!(troubles(&world), []);
-    assert!(world.sources[0].truth.oldest > 15_000, "the ring went round");
+fn nobody_is_told_of_numbers_that_the_lines_have_not_carried() {
+    let size = RingSize::for_bytes(1, 64);
+    let memory: Arc<[AtomicU64]> = (0..size.words()).map(|_| AtomicU64::new(0)).collect();
+    let mut ring = RingWriter::create(memory, size, SessionId::UNKNOWN).expect("a valid ring");
+    let mut responder = Responder::new(ring.reader(), 1_472, ResponderConfig::default());
+    let client = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
+    let request = Request::new(SessionId::UNKNOWN, range(1, 9)).expect("a request").to_bytes();
+    ring.retain(1, &[0, 0]).expect("it fits");
+    assert_eq!(responder.handle_request(Nanos::ZERO, client, &request), Err(Refusal::NotYet));
+    ring.mark_sent(2);
+    ring.retain(1, &[0, 0]).expect("it fits");
+    assert_eq!(responder.handle_request(Nanos::ZERO, client, &request), Ok(()));
+    assert_eq!(responder.poll_answer(Nanos::ZERO).map(|(_, answer)| answer.len()), Some(22), "number 1 alone");
 }

@@ -1,14 +1,16 @@
 //! Runs a scenario: takes what happens next from the queue, lets it happen, and lets the oracle look.
 
+mod requests;
+
 use crate::client::Client;
 use crate::network::{Path, Queue};
 use crate::oracle::Told;
 use crate::plan::{Ending, Scenario, SessionPlan};
 use crate::source::{Source, Truth};
-use seqcast_protocol::{HEADER_BYTES, LENGTH_BYTES, Request, SequenceNumber, SequenceRange, SessionId};
+use requests::address;
+use seqcast_protocol::{HEADER_BYTES, LENGTH_BYTES, SequenceNumber, SequenceRange};
 use seqcast_recovery::{GapPolicy, Line, Nanos, SessionChoice, Source as From, Start};
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// How many happenings a scenario may have; more means that somebody never comes to rest. Arbitrary.
 const STEP_LIMIT: u64 = 5_000_000;
@@ -19,11 +21,6 @@ enum PathId {
     Line(usize, Line),
     Request(usize, usize),
     Answer(usize, usize),
-}
-
-/// The address from which a client asks a target; floods ask from addresses beyond those of all targets.
-fn address(client: usize, target: usize) -> SocketAddrV4 {
-    SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, target as u8), client as u16)
 }
 
 enum Happening {
@@ -190,52 +187,6 @@ impl World {
                 }
             }
             Happening::Flood(index, count) => self.flood(index, count),
-        }
-    }
-
-    /// A request arrives. The address belongs to the newest publisher.
-    fn ask(&mut self, client: SocketAddrV4, datagram: &[u8]) {
-        let now = self.now;
-        let is_there = |source: &Source| source.plan.begins <= now && source.responder.is_some();
-        if let Some(index) = self.sources.iter().rposition(is_there) {
-            self.sources[index].ask(now, client, datagram);
-            self.serve(index);
-        }
-    }
-
-    /// Answers as fast as the responder does, until it has nothing more, or has to wait.
-    fn serve(&mut self, index: usize) {
-        while self.busy_until[index] <= self.now
-            && let Some((client, answer)) = self.sources[index].answer(self.now)
-        {
-            self.busy_until[index] = self.now + self.sources[index].plan.service;
-            let (client, target) = (usize::from(client.port()), usize::from(client.ip().octets()[3]));
-            self.served.push(client);
-            if client < self.clients.len() {
-                self.transmit(PathId::Answer(client, target), &answer);
-            }
-        }
-        let responder = self.sources[index].responder.as_ref();
-        let Some(at) = responder.and_then(|responder| responder.next_answer_at()) else { return };
-        let at = at.max(self.busy_until[index]).max(self.now);
-        if self.serves[index].is_none_or(|serve| at < serve) {
-            self.serves[index] = Some(at);
-            self.queue.schedule(at, Happening::Serve(index));
-        }
-    }
-
-    /// The request `count` of a flood: for each retained number in turn.
-    fn flood(&mut self, index: usize, count: u64) {
-        let (flood, truth) = (self.scenario.floods[index].clone(), &self.sources[0].truth);
-        if truth.oldest < truth.sent {
-            let first = truth.oldest + count % (truth.sent - truth.oldest);
-            let request = Request::new(SessionId::UNKNOWN, SequenceRange::with_count(first, u64::from(u16::MAX)));
-            let request = request.expect("a number that is retained can be asked for").to_bytes();
-            self.ask(address(self.clients.len() + index, 0), &request);
-        }
-        let next = self.now + flood.interval;
-        if flood.during.contains(&next) {
-            self.queue.schedule(next, Happening::Flood(index, count + 1));
         }
     }
 
