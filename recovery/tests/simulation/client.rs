@@ -104,6 +104,7 @@ impl Client {
         let timeout = self.subscription.timeout();
         if !self.oracle.is_stopped {
             self.oracle.lines.at_rest(now, self.subscription.counters());
+            self.economy.all_told(now, &self.oracle);
             let due = more_due.into_iter().chain(self.oracle.lines.due()).min();
             let sleeps_beyond = timeout.unwrap_or(Nanos::MAX) > due.unwrap_or(Nanos::MAX);
             assert!(!sleeps_beyond, "sleeps beyond {due:?} at {now:?}: {}", self.summary());

@@ -152,6 +152,20 @@ impl Economy {
         Some(due)
     }
 
+    /// Judges that the application knows, at the end of a duty cycle that was not broken off, of every gap that was asked for
+    /// in it.
+    pub(crate) fn all_told(&self, now: Nanos, oracle: &Oracle) {
+        let (Some(view), Some((_, first))) = (&oracle.view, oracle.lines.heard_from) else { return };
+        let next = view.next.unwrap_or(first);
+        let asked_now = self.asked.iter().rev().take_while(|asked| asked.at == now && asked.session == view.session);
+        for asked in asked_now.filter(|_| oracle.is_roomy) {
+            let mut missing = (asked.range.start().max(first).max(next)..asked.range.end())
+                .filter(|&number| !view.has_arrived(number));
+            let is_told = missing.all(|number| view.is_within_raised(SequenceRange::with_count(number, 1)));
+            assert!(is_told, "{asked:?}, and nobody was told of the gap");
+        }
+    }
+
     /// Forgets requests for what has arrived, and what certainly came to its time-out.
     fn forget_settled(&mut self, now: Nanos, next: SequenceNumber, view: &View, plan: &ClientPlan) {
         let config = &plan.config.request;
