@@ -29,6 +29,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 pub(crate) struct Options {
     #[command(flatten)]
     common: Common,
+    /// Schedule the retransmitter's thread as SCHED_FIFO with this priority, 1 to 99
+    #[arg(long, value_name = "PRIORITY")]
+    fifo: Option<u8>,
     /// Windows without and with the client, each, per round
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     windows: u16,
@@ -123,7 +126,9 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
 
 fn round(options: &Options, messages: &Messages, seed: u64) -> Result<Vec<Figure>, String> {
     let stage = Stage::new()?;
-    let publisher = stage.publisher().open().map_err(words)?;
+    let builder = stage.publisher();
+    let builder = options.fifo.map_or(builder.clone(), |priority| builder.retransmitter_priority(priority));
+    let publisher = builder.open().map_err(words)?;
     let impairment = ImpairmentConfig { loss: options.loss, seed, ..ImpairmentConfig::default() };
     let subscriber = stage.subscriber(stage.line(), &publisher)?.impair_line(Line::A, impairment);
     let reception = Reception::new(subscriber.open().map_err(words)?, messages);

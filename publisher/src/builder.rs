@@ -188,7 +188,8 @@ impl PublisherBuilder {
         self
     }
 
-    /// The longest distance between heartbeats; the first follows the last data by 1 to 1.6 ms. 100 ms unless set.
+    /// The longest distance between heartbeats; the first follows the last data by 0.5 to 1.1 ms. 100 ms
+    /// unless set.
     #[must_use]
     pub fn heartbeat_ceiling(mut self, ceiling: Duration) -> Self {
         self.heartbeat.ceiling = ceiling.into();

@@ -25,9 +25,9 @@ const ON_ITS_OWN: Limits = Limits { requests: 128, answers: 32 };
 /// About 20 µs: so long the next flush waits at the most.
 const INLINE: Limits = Limits { requests: 8, answers: 4 };
 
-/// The longest wait while data is sent, because nothing wakes it when data was: with two wake-ups, each 0.1 ms late by
-/// timer slack and scheduling, the first heartbeat follows the data by 1.6 ms at the most, of which 1 ms is meant. 2,500
-/// wake-ups a second take some per cent of a core.
+/// The longest wait while data is sent, because nothing wakes it when data was. Data may have been sent right behind the last
+/// look, from which the 1 ms to the first heartbeat is counted, so that it is early by up to so much and late only by timer
+/// slack and scheduling. 2,500 wake-ups a second take some per cent of a core.
 const BUSY_WAIT: Nanos = Nanos::from_micros(400);
 
 /// When nothing was sent for so long, it dozes until its next heartbeat is due. Each doze costs the publishing thread a

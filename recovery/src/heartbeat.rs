@@ -7,7 +7,7 @@ use seqcast_protocol::{Header, SequenceNumber, SessionId};
 /// The distances of heartbeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeartbeatConfig {
-    /// From the last data to the first heartbeat. 1 ms: soon enough that the loss of the last packet before a pause is
+    /// From the last data to the first heartbeat, at the most; half of it at the least. 1 ms: soon enough that the loss of the last packet before a pause is
     /// repaired within milliseconds, late enough that a busy line carries none.
     pub first: Nanos,
     /// The longest distance between two heartbeats. 100 ms: what others send at all times.
@@ -39,6 +39,8 @@ pub struct Heartbeat {
     due: Nanos,
     /// When data was last seen to have been sent.
     active_at: Nanos,
+    /// When it was last looked.
+    looked_at: Nanos,
     ended_at: Option<Nanos>,
     last_request: Nanos,
 }
@@ -54,6 +56,7 @@ impl Heartbeat {
             interval: config.first,
             due: now + config.first,
             active_at: now,
+            looked_at: now,
             ended_at: None,
             last_request: Nanos::ZERO,
         }
@@ -70,8 +73,11 @@ impl Heartbeat {
         if sent != self.sent {
             self.sent = sent;
             self.active_at = now;
-            self.restart(now, self.config.first);
+            // It may have been sent right behind the last look: whoever looks seldom is early rather than late.
+            let unseen = (now - self.looked_at).min(Nanos(self.config.first.0 / 2));
+            self.restart(now, self.config.first - unseen);
         }
+        self.looked_at = now;
         if ended && self.ended_at.is_none() {
             self.ended_at = Some(now);
             self.restart(now, Nanos::ZERO);
@@ -142,7 +148,17 @@ mod tests {
         for micros in 0..5_000 {
             assert_eq!(heartbeat.poll(Nanos::from_micros(micros), micros + 1, false), None);
         }
-        assert!(heartbeat.poll(Nanos::from_micros(5_999), 5_000, false).is_some());
+        assert!(heartbeat.poll(Nanos::from_micros(5_998), 5_000, false).is_some());
+    }
+
+    #[test]
+    fn whoever_looks_seldom_is_early_rather_than_late() {
+        for (looked_at, due) in [(600, 1_600), (1, 1_500)] {
+            let mut heartbeat = Heartbeat::new(HeartbeatConfig::default(), SessionId::UNKNOWN, Nanos::ZERO);
+            assert_eq!(heartbeat.poll(Nanos::from_micros(looked_at), 0, false), None);
+            assert_eq!(heartbeat.poll(Nanos::from_micros(1_000), 1, false), None);
+            assert_eq!(heartbeat.due(), Nanos::from_micros(due));
+        }
     }
 
     #[test]
