@@ -234,6 +234,22 @@ fn the_end_of_session_is_told_once_after_the_last_gap_is_filled() {
 }
 
 #[test]
+fn what_time_outs_take_of_the_requests_in_flight_answers_give_back() {
+    let mut client = ClientPlan::clean(1);
+    // One request comes to many time-outs, a hundred are answered, then sixty packets are lost.
+    client.lines[0].loses = [10].into_iter().chain((10_000..10_300).step_by(3)).collect();
+    client.lines[0].blackouts = vec![millis(150)..millis(170)];
+    client.targets[0].0.blackouts = vec![Nanos::ZERO..millis(90)];
+    (client.config.window_messages, client.config.window_bytes) = (1 << 15, 2 << 20);
+    let session = SessionPlan::steady("LONG", Nanos::ZERO, 20_000, micros(10), 40);
+    let world = World::run(&Scenario::new(session, vec![client]));
+    assert_eq!(messages(&world), (1..=20_000).collect::<Vec<_>>());
+    assert!(world.clients[0].subscription.counters().retries >= 5);
+    let asked_at = |at: Nanos| world.clients[0].economy.asked.iter().filter(|asked| asked.at == at).count();
+    assert_eq!(asked_at(told_at(&world, &Told::Gap(range(15_001, 17_001), GapOrigin::Unknown))), 32);
+}
+
+#[test]
 fn two_request_addresses_stand_in_for_each_other() {
     let mut client = ClientPlan::clean(2);
     client.lines = vec![impaired("loss=5%,seed=2")];
