@@ -157,13 +157,14 @@ fn a_ring_that_cannot_be_continued_is_refused_with_the_reason_and_left_alone() {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "whoever runs the tests should know what was skipped")]
 fn a_full_file_system_is_an_error_when_the_ring_is_opened() {
     let place = Place::new("full");
     let mount = place.path("mount");
     fs::create_dir_all(&mount).unwrap();
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs", path(&mount)]).output();
     if !mounted.is_ok_and(|output| output.status.success()) {
-        println!("skipped: no file system may be mounted here");
+        eprintln!("skipped: no file system may be mounted here");
         return;
     }
     let input = place.generate("input", 10, 1);

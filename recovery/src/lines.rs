@@ -178,10 +178,8 @@ impl Lines {
             self.has_heard = true;
             self.states.iter_mut().for_each(|state| state.heard_at = now);
         }
-        let passed = self.marks.partition_point(|mark| mark.end <= next) as u64;
         let state = &mut self.states[line.index()];
-        (state.exists, state.has_heard, state.next) = (true, true, next);
-        state.cursor = self.first_mark + passed;
+        (state.exists, state.has_heard, state.next, state.cursor) = (true, true, next, self.first_mark);
     }
 
     /// Comes by the marks that the line has passed. The last of them says how far it lags, if this packet carries what
@@ -234,12 +232,12 @@ impl Lines {
     }
 
     /// What gaps wait for now.
-    pub(crate) fn wait(&self, now: Nanos) -> Wait {
+    pub(crate) fn wait(&self) -> Wait {
         let mut wait = Wait { passed: SequenceNumber::MAX, delay: Nanos::ZERO, until: Nanos::ZERO };
         for state in &self.states {
             let Some(since) = self.behind_since(state) else { continue };
             let until = since + self.limits.max_wait;
-            if state.has_heard && now < until {
+            if state.has_heard {
                 let lag = state.lag.map_or(self.limits.max_wait, |lag| Nanos(lag.0 + lag.0 / 2));
                 wait.passed = wait.passed.min(state.next);
                 wait.delay = lag.clamp(MIN_WAIT.min(self.limits.max_wait), self.limits.max_wait);

@@ -72,6 +72,9 @@ pub(crate) struct Requester {
     /// For each target, the number below which it retains nothing any more, as far as it has said.
     oldest: Vec<SequenceNumber>,
     in_flight_limit: usize,
+    /// An answer that begins below this number may be one to a request that is over, dropped or answered before: no measure
+    /// of what was asked for in its place.
+    ambiguous_below: SequenceNumber,
     /// When the limit may be halved again: one burst of time-outs counts once.
     halve_at: Nanos,
     round_trip: Option<RoundTrip>,
@@ -93,6 +96,7 @@ impl Requester {
             outstanding: Vec::with_capacity(in_flight),
             oldest: alloc::vec![0; targets],
             in_flight_limit: in_flight,
+            ambiguous_below: 0,
             halve_at: Nanos::ZERO,
             round_trip: None,
             random: Random::new(seed),
@@ -112,6 +116,7 @@ impl Requester {
     pub(crate) fn reset(&mut self) {
         self.outstanding.clear();
         self.oldest.fill(0);
+        self.ambiguous_below = 0;
     }
 
     /// The next request that should leave now. `end` bounds what is worth asking for, `chunk` (at least 1) is the number
@@ -127,9 +132,11 @@ impl Requester {
         };
         let request = self.outstanding.remove(index);
         self.in_flight_limit = (self.in_flight_limit + 1).min(self.config.in_flight.max(1));
-        if request.attempts == 1 && request.target == target && request.range.start() == range.start() {
+        let is_fresh = request.attempts == 1 && request.range.start() >= self.ambiguous_below;
+        if is_fresh && request.target == target && request.range.start() == range.start() {
             self.sample((now - request.sent_at).0);
         }
+        self.ambiguous_below = self.ambiguous_below.max(range.start().saturating_add(1));
     }
 
     /// Takes the word of `target` that it retains nothing below `oldest`; returns whether it is to be believed: it answers
@@ -174,7 +181,7 @@ impl Requester {
             }
             // What is above the limit is dropped here and asked for anew when there is room.
             let Some(missing) = missing.filter(|_| self.outstanding.len() <= self.in_flight_limit) else {
-                self.outstanding.remove(index);
+                self.ambiguous_below = self.ambiguous_below.max(self.outstanding.remove(index).range.end());
                 continue;
             };
             let range = SequenceRange::with_count(missing.start(), missing.count().min(chunk));

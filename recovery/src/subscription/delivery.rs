@@ -133,7 +133,7 @@ impl Subscription {
 
     /// When gaps may be raised and asked for, as things stand.
     pub(super) fn due(&self) -> Due {
-        Due { now: self.now, delay: self.config.request.delay, wait: self.lines.wait(self.now) }
+        Due { now: self.now, delay: self.config.request.delay, wait: self.lines.wait() }
     }
 
     /// Gives up the gaps whose time is over.

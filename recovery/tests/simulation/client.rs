@@ -96,6 +96,14 @@ impl Client {
         let flow = self.cycle(&mut cycle);
         self.ask(&mut cycle);
         let requests = cycle.requests;
+        let shortest = self.plan.targets.iter().map(|(request, answer)| request.latency + answer.latency).min();
+        if let (Some(shortest), Some(measured)) = (shortest, self.subscription.round_trip()) {
+            // The estimator rounds each step down.
+            assert!(
+                measured + Nanos(8) >= shortest,
+                "a round trip of {measured:?}, and the shortest takes {shortest:?}"
+            );
+        }
         let more_due = self.economy.at_rest(now, &self.subscription, &self.oracle, &self.plan);
         if flow.is_break() {
             self.away_until = now + self.plan.pause;
