@@ -22,7 +22,7 @@ pub(crate) struct Rewinds {
     fingerprints: Fingerprints,
     /// By `Line::index`: the numbers of the packet that is suspected, if the line's last one is.
     suspects: [Option<SequenceRange>; 2],
-    /// The lowest of the suspects, with all its bytes.
+    /// The lower of the suspects, with all its bytes.
     held: Box<[u8]>,
     held_bytes: usize,
 }
@@ -47,7 +47,10 @@ impl Rewinds {
     #[inline]
     pub(crate) fn note(&mut self, line: Line, packet: &Packet<'_>) {
         self.fingerprints.note(packet);
-        self.suspects[line.index()] = None;
+        // What was held for another line's sake is held on.
+        if self.suspects[line.index()].take().is_some() && self.suspects[1 - line.index()].is_none() {
+            self.held_bytes = 0;
+        }
     }
 
     /// Judges a packet of a line that shows no new number; returns whether the numbers of the line have begun again, and from
@@ -68,7 +71,8 @@ impl Rewinds {
             return None;
         }
         self.suspects[line.index()] = Some(range);
-        if self.held().is_none_or(|held| range.start() <= held.sequence()) && datagram.len() <= DATAGRAM_BYTES {
+        let is_lowest = self.suspects[1 - line.index()].is_none_or(|other| range.start() <= other.start());
+        if is_lowest && datagram.len() <= DATAGRAM_BYTES {
             self.held[..datagram.len()].copy_from_slice(datagram);
             self.held_bytes = datagram.len();
         }
@@ -85,7 +89,7 @@ impl Rewinds {
         (self.suspects, self.held_bytes) = ([None; 2], 0);
     }
 
-    /// The lowest of the packets that were suspected.
+    /// The lower of the packets that are suspected.
     pub(crate) fn held(&self) -> Option<Packet<'_>> {
         Packet::parse(&self.held[..self.held_bytes]).ok()
     }

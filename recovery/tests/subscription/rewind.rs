@@ -45,6 +45,19 @@ fn copies_that_are_late_are_copies_whatever_comes_between() {
 }
 
 #[test]
+fn a_damaged_copy_does_not_stand_in_the_way_of_numbers_that_begin_again_later() {
+    for between in [Some(packet("ONE", 11, 12)), None] {
+        let mut driven = driven(config());
+        driven.take(LINE, &packet_of("ONE", 1, 3, 2));
+        let expected = 11 + u64::from(between.is_some());
+        between.map(|packet| driven.take(LINE, &packet));
+        assert_eq!(driven.take(LINE, &packet_of("ONE", 5, 7, 1)), []);
+        let told = driven.take(LINE, &packet_of("ONE", 7, 9, 1));
+        assert_eq!(told, [vec![Told::Rewound(expected, 5)], messages(5, 9)].concat());
+    }
+}
+
+#[test]
 fn numbers_that_fall_back_without_beginning_at_one_go_on_from_there() {
     let mut driven = driven(config());
     driven.take(LINE, &packet_of("ONE", 5, 7, 1));
