@@ -66,7 +66,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
                 median(&clean, |run| run.subscriber.subscription.requests as f64),
                 "",
             ),
-            of_lossy("packets under loss", |run| run.publisher.packets[Line::A.index()]),
+            of_lossy("packets under loss", |run| run.publisher.lines[Line::A.index()].packets),
             of_lossy("datagrams lost on purpose", |run| run.subscriber.impairment.dropped),
             of_lossy("datagrams dropped by the kernel", |run| run.subscriber.kernel_drops),
             of_lossy("requests under loss", |run| run.subscriber.subscription.requests),

@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     load.run(WARM_UP, None)?;
     figures::report(common.rounds, &what, || {
         let (reached, run) = bounds.highest_clean_pace(&load)?;
-        let packets = run.publisher.packets[Line::A.index()] as f64;
+        let packets = run.publisher.lines[Line::A.index()].packets as f64;
         let [short, long] = run.stalls.figures();
         Ok(vec![
             millions("highest pace without a request", reached),
