@@ -15,4 +15,5 @@ pub mod repair;
 pub mod retransmit;
 pub mod standard_input;
 pub mod subscribe;
+pub mod thread;
 pub mod times;

@@ -8,13 +8,14 @@ use crate::pace::{Pace, Schedule, wait_until};
 use crate::progress::{Progress, count, thousands};
 use crate::repair::{self, RepairOptions};
 use crate::standard_input::{self, StandardInput, is_not_there_yet};
+use crate::thread::ThreadOptions;
 use seqcast_protocol::SessionId;
 use seqcast_publisher::{
     ClientReport, Closed, Line, LineCounters, OpenError, PublishError, Publisher, PublisherCounters, RingFileError,
     ring_session,
 };
 use seqcast_recovery::{ClaimError, Nanos};
-use seqcast_transport::{Clock, pin_to_core};
+use seqcast_transport::Clock;
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -83,9 +84,8 @@ pub struct Options {
     /// How long requests are answered after the end; less when nobody has asked for a second. A second Ctrl-C skips it
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = options::duration)]
     linger: Duration,
-    /// Pin the publishing thread to this core, and let it spin until each message is due
-    #[arg(long, value_name = "N")]
-    core: Option<usize>,
+    #[command(flatten)]
+    thread: ThreadOptions,
     /// Print the summary as JSON on standard output
     #[arg(long)]
     json: bool,
@@ -110,9 +110,7 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     // The retransmitter's thread starts before this one is pinned, so that it does not inherit the core; and before
     // standard input is waited for, so that the session is there to be found.
     let mut publisher = open(options)?;
-    if let Some(core) = options.core {
-        pin_to_core(core).map_err(|error| Outcome::option("--core", &error))?;
-    }
+    options.thread.prepare()?;
     let input = match file {
         Some(input) => input,
         None => {
@@ -136,7 +134,7 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     let started = Clock::now();
     let mut feed = Feed {
         input,
-        spins: options.core.is_some(),
+        spins: options.thread.core.is_some(),
         schedule: Schedule::new(pace, started),
         interrupt: &interrupt,
         progress: Progress::new(),

@@ -34,6 +34,7 @@ mod retransmitter;
 mod ring;
 mod thread;
 mod typed_claim;
+mod warm;
 mod watch;
 
 pub use builder::PublisherBuilder;

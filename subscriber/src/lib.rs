@@ -47,6 +47,7 @@ mod path;
 mod ring;
 mod subscriber;
 mod target;
+mod warm;
 
 pub use builder::SubscriberBuilder;
 pub use error::{LineSourceError, OpenError};

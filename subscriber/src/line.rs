@@ -5,10 +5,13 @@ use crate::intake::Intake;
 use crate::path::{Arrival, Receive};
 use crate::ring::{Beginning, RingLine};
 use seqcast_recovery::{Line, Nanos};
-use seqcast_transport::{BufferGrant, Inbox, Interface, LineAddress, MulticastReceiver, UnicastSocket, kernel_drops};
+use seqcast_transport::{
+    BufferGrant, Inbox, Interface, LineAddress, MulticastReceiver, UnicastSocket, kernel_drops, set_busy_poll,
+};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fmt, io, str::FromStr};
 
 /// Where a line's packets come from: `GROUP:PORT[@INTERFACE][,source=ADDRESS]`; where there is no multicast, a unicast
@@ -112,6 +115,7 @@ pub(crate) struct LineSettings {
     pub(crate) receive_buffer_bytes: Option<usize>,
     /// Whether the kernel may hand over what was sent together as one buffer.
     pub(crate) coalescing: bool,
+    pub(crate) busy_poll: Option<Duration>,
 }
 
 /// Opens the line; returns its socket, and its interface unless it is a ring, which is followed from its beginning on.
@@ -153,6 +157,9 @@ pub(crate) fn open(
         UdpSocket::Unicast(socket) => socket.buffer(),
     };
     warn_if_partial(&format_args!("line {line:?}"), buffer);
+    if let Some(time) = settings.busy_poll {
+        set_busy_poll(socket.as_raw_fd(), time).map_err(|error| OpenError::BusyPoll(line, error))?;
+    }
     let intake = Intake::new(socket.as_raw_fd(), settings.coalescing);
     Ok((LineSocket { socket: Socket::Udp(socket, intake), source: *source, other_sources: 0 }, Some(interface)))
 }

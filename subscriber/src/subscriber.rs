@@ -6,11 +6,12 @@ use crate::line::{DropCount, LineSocket};
 use crate::path::{Arrival, Path};
 use crate::ring::RingLine;
 use crate::target::TargetSocket;
+use crate::warm::Warmer;
 use seqcast_protocol::{SequenceNumber, SessionId};
 use seqcast_recovery::{
     Counters, Event, Impairment, ImpairmentCounters, Line, Nanos, SessionChoice, Source, Subscription,
 };
-use seqcast_transport::{Clock, Place};
+use seqcast_transport::{Clock, Place, is_busy_polled};
 use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::os::fd::RawFd;
@@ -74,6 +75,7 @@ pub struct Subscriber {
     kernel_drops: u64,
     requests_refused: u64,
     socket_errors: u64,
+    warmer: Option<Warmer>,
 }
 
 impl Subscriber {
@@ -83,7 +85,12 @@ impl Subscriber {
         SubscriberBuilder::new(session)
     }
 
-    pub(crate) fn new(subscription: Subscription, lines: Vec<LinePath>, targets: Vec<Path<TargetSocket>>) -> Self {
+    pub(crate) fn new(
+        subscription: Subscription,
+        lines: Vec<LinePath>,
+        targets: Vec<Path<TargetSocket>>,
+        warmer: Option<Warmer>,
+    ) -> Self {
         let mut fds: Vec<_> = lines.iter().filter_map(|line| line.path.fd()).collect();
         let line_fds = fds.len();
         fds.extend(targets.iter().filter_map(Path::fd));
@@ -100,6 +107,7 @@ impl Subscriber {
             kernel_drops: 0,
             requests_refused: 0,
             socket_errors: 0,
+            warmer,
         }
     }
 
@@ -151,7 +159,8 @@ impl Subscriber {
             return Some(Duration::ZERO);
         }
         let lines = self.lines.iter().map(|line| line.path.due());
-        let due = lines.chain(self.targets.iter().map(Path::due)).chain([self.subscription.timeout()]).flatten().min();
+        let others = [self.subscription.timeout(), self.warmer.as_ref().map(Warmer::due)];
+        let due = lines.chain(self.targets.iter().map(Path::due)).chain(others).flatten().min();
         let timeout = due.map(|due| due - Clock::now());
         let longest = if self.has_ring { RingLine::LONGEST_WAIT } else { Nanos::MAX };
         timeout.or(self.has_ring.then_some(longest)).map(|timeout| timeout.min(longest).as_duration())
@@ -173,6 +182,14 @@ impl Subscriber {
     #[must_use]
     pub fn subscription(&self) -> &Subscription {
         &self.subscription
+    }
+
+    /// Whether what arrived last on a line came from a driver that the kernel can poll
+    /// ([`SubscriberBuilder::busy_poll`]); loopback is none, and a ring is none.
+    #[must_use]
+    pub fn is_busy_polled(&self, line: Line) -> bool {
+        let path = self.lines.iter().find(|path| path.line == line);
+        path.and_then(|path| path.path.fd()).is_some_and(is_busy_polled)
     }
 
     /// How long things took so far.
@@ -210,7 +227,11 @@ impl Subscriber {
         let mut datagrams = 0;
         // However the delivery ends, requests leave.
         let _ = self.receive(now, sink, &mut datagrams);
-        datagrams + self.send_requests(now)
+        datagrams += self.send_requests(now);
+        if let (Some(warmer), 0) = (&mut self.warmer, datagrams) {
+            warmer.warm(now);
+        }
+        datagrams
     }
 
     /// What has arrived comes before what time asks for: a deadline is not over as long as its answer lies unread. When

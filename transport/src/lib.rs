@@ -20,6 +20,7 @@ mod inbox;
 mod interface;
 #[expect(unsafe_code, reason = "mapped memory is a raw pointer")]
 mod mapping;
+mod memory;
 #[expect(unsafe_code, reason = "system calls that no safe interface offers")]
 mod messages;
 mod offload;
@@ -47,7 +48,8 @@ pub use idle::{Idle, IdleStrategy, UnknownIdleStrategy};
 pub use inbox::{Inbox, Place};
 pub use interface::{Interface, InterfaceError};
 pub use mapping::Mapping;
-pub use offload::{can_segment, set_coalescing, set_timestamps};
+pub use memory::{LockError, lock_memory};
+pub use offload::{BusyPollError, can_segment, is_busy_polled, set_busy_poll, set_coalescing, set_timestamps};
 pub use pin::{PinError, pin_to_core};
 pub use priority::{PriorityError, set_fifo_priority};
 pub use receiver::MulticastReceiver;

@@ -10,6 +10,7 @@ use core::fmt;
 use seqcast_protocol::{Blocks, LENGTH_BYTES, MAX_MESSAGES, SequenceNumber, SequenceRange, SessionId};
 
 /// Reads the retained ring beside its writer, on any thread or in another process, and never holds it up.
+#[derive(Clone)]
 pub struct RingReader<M> {
     memory: M,
     size: RingSize,
