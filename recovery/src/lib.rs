@@ -62,6 +62,7 @@ mod network;
 mod packing;
 mod publication;
 mod random;
+mod rate;
 mod record;
 mod reports;
 mod requester;
@@ -86,12 +87,13 @@ pub use impairment::{Impairment, ImpairmentConfig, ImpairmentCounters, Impairmen
 pub use network::{Network, NetworkError};
 pub use publication::{Claim, ClaimError, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Publication};
 pub use random::Random;
+pub use rate::{Headroom, Rate};
 pub use record::GapRecord;
 pub use requester::RequestConfig;
 pub use responder::{Budget, ClientReport, Refusal, Responder, ResponderConfig, ResponderCounters};
 pub use ring::{
     Followed, MAX_BLOCKS_BYTES, RetainError, RingError, RingFollower, RingRead, RingReadError, RingReader, RingSize,
-    RingWriter,
+    RingSpan, RingWriter,
 };
 pub use subscription::{OutgoingRequest, Subscription};
 pub use time::Nanos;
