@@ -1,5 +1,6 @@
 //! `seqcast publish`: an input as one session.
 
+use crate::headroom;
 use crate::input::{Format, Input, InputError};
 use crate::interrupt::Interrupt;
 use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, DESTINATION_FORM, OptionalAddress, OptionalDestination};
@@ -10,7 +11,8 @@ use crate::repair::{self, RepairOptions};
 use crate::standard_input::{self, StandardInput, is_not_there_yet};
 use seqcast_protocol::SessionId;
 use seqcast_publisher::{
-    ClientReport, Closed, Line, OpenError, PublishError, Publisher, PublisherCounters, RingFileError, ring_session,
+    ClientReport, Closed, Headroom, Line, OpenError, PublishError, Publisher, PublisherCounters, RingFileError,
+    ring_session,
 };
 use seqcast_recovery::{ClaimError, Nanos};
 use seqcast_transport::{Clock, pin_to_core};
@@ -147,6 +149,7 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     feed.progress.say(|| format!("answering requests for up to {:?}; a second Ctrl-C ends it", options.linger));
     let published = Clock::now() - started;
     let (session, oldest, next) = (publisher.session(), publisher.oldest(), publisher.next());
+    let retained = publisher.retained();
     // One signal ends the feed, another one the linger.
     let go_on = || interrupt.count() < 2;
     let Closed { counters, clients } = match failure {
@@ -169,7 +172,7 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     }
     let has_line_b = options.line_b.as_ref().is_some_and(|line| line.0.is_some());
     let bytes = feed.payload_bytes;
-    let summary = Summary { session, oldest, next, has_line_b, bytes, published, counters, clients };
+    let summary = Summary { session, oldest, next, retained, has_line_b, bytes, published, counters, clients };
     summary.print(&feed.input.warnings().iter().map(ToString::to_string).collect::<Vec<_>>());
     if options.json
         && let Err(error) = writeln!(std::io::stdout().lock(), "{}", summary.json())
@@ -311,10 +314,13 @@ impl Feed<'_> {
     }
 }
 
-fn show(progress: &mut Progress, publisher: &Publisher) {
+fn show(progress: &mut Progress, publisher: &mut Publisher) {
+    // Looked at now and then, so that it knows the present rate.
+    let retained = publisher.retained();
     progress.update(Clock::now(), publisher.next() - 1, || {
         let answers = publisher.counters().retransmitter.responder.retransmissions;
-        format!("next {}, {}", thousands(publisher.next()), count(answers, "retransmission"))
+        let (next, retained) = (thousands(publisher.next()), headroom::in_brief(&retained));
+        format!("next {next}, {retained} retained, {}", count(answers, "retransmission"))
     });
 }
 
@@ -331,6 +337,7 @@ struct Summary {
     session: SessionId,
     oldest: u64,
     next: u64,
+    retained: Headroom,
     has_line_b: bool,
     bytes: u64,
     published: Nanos,
@@ -359,6 +366,7 @@ impl Summary {
             self.next,
             count(self.counters.refused.iter().sum(), "packet"),
         );
+        let _ = writeln!(stderr, "{}..{} retained: {}", self.oldest, self.next, headroom::in_words(&self.retained));
         let _ = writeln!(
             stderr,
             "{} answered with {} ({}), {} told that it is overwritten, {refused} without an answer",
@@ -384,6 +392,7 @@ impl Summary {
             "first": 1,
             "next": self.next,
             "oldest": self.oldest,
+            "retained": headroom::json(Some(&self.retained)),
             "messages": self.counters.messages,
             "bytes": self.bytes,
             "requests": responder.requests,

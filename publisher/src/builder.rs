@@ -10,8 +10,8 @@ use crate::thread::RetransmitterThread;
 use crate::watch::Watch;
 use seqcast_protocol::{HEADER_BYTES, SessionId};
 use seqcast_recovery::{
-    Budget, Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Network, Publication, Responder,
-    ResponderConfig, RingReader, RingSize,
+    Budget, Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Network, Publication, Rate,
+    Responder, ResponderConfig, RingReader, RingSize,
 };
 use seqcast_transport::{BufferGrant, Clock, Interface, Mapping, UnicastSocket, pin_to_core, set_fifo_priority};
 use std::net::SocketAddrV4;
@@ -328,10 +328,11 @@ impl PublisherBuilder {
         }
         self.warn_if_secluded();
         let request_address = socket.as_ref().map(UnicastSocket::local_address);
-        let session = ring.session();
+        let now = Clock::now();
+        let (session, rate) = (ring.session(), Rate::new(now, ring.next()));
         let retransmitter = Retransmitter {
             responder: Responder::new(ring, self.line_settings.max_datagram, self.responder),
-            heartbeat: Heartbeat::new(self.heartbeat, session, Clock::now()),
+            heartbeat: Heartbeat::new(self.heartbeat, session, now),
             socket,
             lines,
             counters: RetransmitterCounters::default(),
@@ -340,6 +341,7 @@ impl PublisherBuilder {
             awaits_wake: false,
             watch: None,
             heartbeat_config: self.heartbeat,
+            rate,
         };
         Ok((retransmitter, request_address))
     }

@@ -162,6 +162,23 @@ enum Socket {
     Ring(RingLine),
 }
 
+impl LineSocket {
+    pub(crate) fn ring(&mut self) -> Option<&mut RingLine> {
+        match &mut self.socket {
+            Socket::Ring(ring) => Some(ring),
+            Socket::Multicast(_) | Socket::Unicast(_) => None,
+        }
+    }
+
+    /// When to look again, if nothing tells that something has come.
+    pub(crate) fn look_at(&self) -> Option<Nanos> {
+        match &self.socket {
+            Socket::Ring(ring) => Some(ring.look_at()),
+            Socket::Multicast(_) | Socket::Unicast(_) => None,
+        }
+    }
+}
+
 impl Receive for LineSocket {
     /// The sender is looked at only when a source was set.
     #[inline]
