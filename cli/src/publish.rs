@@ -32,6 +32,12 @@ const DEFAULT_PACE: Pace = Pace::PerSecond(100_000.0);
 ///   seqcast publish --input day.blocks
 ///   seqcast publish --input feed.pcap.gz --pace recorded*10 --line-a 239.1.1.1:30001@eth1 --requests 10.1.0.5:30100
 ///   producer | seqcast publish --input -
+///   seqcast publish --input day.blocks --ring /dev/shm/day --resume
+///
+/// With --ring and --resume, the same command goes on where a publisher that was killed has ended.
+/// Two publishers of the same input with the same --session, one on line A and one on line B, are a
+/// hot pair: subscribers take both as one, and either may die. They must read the same messages in
+/// the same order. The summary says how far a subscriber can be behind.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {
@@ -69,7 +75,8 @@ pub struct Options {
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = options::bytes)]
     retain: usize,
     /// Retain messages in this file, best in memory such as /dev/shm, which outlives a publisher that is killed: started
-    /// again it goes on in the same session at the next number. Others on this host may follow it
+    /// again it goes on in the same session at the next number, and what was retained but not sent is announced and asked for.
+    /// A session that has ended is replaced by a new --session. Others on this host may follow it: --line-a ring:FILE
     #[arg(long, value_name = "FILE")]
     ring: Option<PathBuf>,
     /// Go on with the first message of the input that the session of the --ring does not have yet

@@ -19,9 +19,11 @@ const LOOK_FOR_END: Nanos = Nanos::from_millis(1);
 /// idle publisher sends a heartbeat.
 const LOOK_AT_FILE: Nanos = Nanos::from_millis(100);
 
-/// The bounds of the wait between two looks: the timer slack of the kernel, and the longest sleep of a thread that backs off.
+/// The shortest wait between two looks, to which the kernel adds its timer slack of as much.
 const SHORTEST_WAIT: Nanos = Nanos::from_micros(50);
-const LONGEST_WAIT: Nanos = Nanos::from_millis(1);
+
+/// The longest one, after 40 ms without a packet: 200 looks a second. Arbitrary.
+const LONGEST_WAIT: Nanos = Nanos::from_millis(5);
 
 /// Why a file cannot be followed as a ring.
 #[derive(Debug)]
@@ -103,9 +105,9 @@ impl RingLine {
 
     /// When to look again, if nothing had come at the last look.
     ///
-    /// It waits an eighth of the time for which nothing has come, within bounds: what then comes is late by no more, and a
-    /// thousand looks a second cost half a per cent of a core. A futex would wake sooner, but cannot be waited for together
-    /// with sockets, and needs a fence in every flush lest a wake-up is missed.
+    /// It waits an eighth of the time for which nothing has come, within bounds, so that what then comes is late by hardly
+    /// more. A futex would wake sooner, but cannot be waited for together with sockets, and needs a fence in every flush lest
+    /// a wake-up is missed.
     pub(crate) fn look_at(&self) -> Nanos {
         let silence = self.looked_at - self.came_at;
         self.looked_at + Nanos(silence.0 / 8).clamp(SHORTEST_WAIT, LONGEST_WAIT)

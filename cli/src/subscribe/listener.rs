@@ -239,6 +239,11 @@ impl Listener {
         if open_gaps > 0 && end != End::Output {
             outcome.add(Condition::Incomplete(format!("{} open at the end", count(open_gaps, "gap"))));
         }
+        // A gap that it stopped at is open.
+        if open_gaps == 0 && end == End::Stopped {
+            let words = "stopped where the numbers began again (--rewind stop)";
+            outcome.add(Condition::Incomplete(words.to_owned()));
+        }
     }
 
     fn show(&self, now: Nanos, progress: &mut Progress, subscriber: &Subscriber) {
