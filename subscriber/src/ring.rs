@@ -272,3 +272,41 @@ fn lay_down(buffer: &mut [u8], header: Header) -> Arrival {
     buffer[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
     Arrival::Datagram(HEADER_BYTES)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seqcast_recovery::{RingSize, RingWriter};
+
+    /// A file of one test, removed at its end.
+    struct Place(PathBuf);
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn the_longer_nothing_comes_the_rarer_it_is_looked_at_until_something_does() {
+        let place = Place(std::env::temp_dir().join(format!("seqcast-look-{}", std::process::id())));
+        let size = RingSize::for_bytes(1 << 16, 64);
+        let mut writer = None;
+        let file = SharedFile::create(&place.0, None, size.words(), |memory| {
+            writer = RingWriter::create(memory.clone(), size, SessionId::UNKNOWN).ok();
+            Ok(())
+        });
+        let (_file, mut writer) = (file.unwrap(), writer.unwrap());
+        let mut line = RingLine::open(&place.0, Beginning { start: Start::Oldest, resume: None }).unwrap();
+        let mut buffer = vec![0; DATAGRAM_BUFFER_BYTES];
+        let mut wait = |now: Nanos| {
+            while line.receive(now, &mut buffer).unwrap() != Arrival::Nothing {}
+            line.look_at() - now
+        };
+        for came_at in [1, 2].map(Nanos::from_secs) {
+            writer.retain(1, &[0, 0]).unwrap();
+            let waits = [0, 400, 8_000, 40_000, 900_000].map(|silence| wait(came_at + Nanos::from_micros(silence)));
+            assert_eq!(waits, [50, 50, 1_000, 5_000, 5_000].map(Nanos::from_micros));
+        }
+    }
+}
