@@ -116,7 +116,7 @@ pub(crate) fn open(
         Kind::Socket { address, source } => (address, source),
         Kind::Ring(file) => {
             let ring = RingLine::open(file, beginning).map_err(|error| OpenError::Ring(file.clone(), error))?;
-            return Ok((LineSocket { socket: Socket::Ring(ring), source: None, other_sources: 0 }, None));
+            return Ok((LineSocket { socket: Socket::Ring(Box::new(ring)), source: None, other_sources: 0 }, None));
         }
     };
     let own_interface = match address {
@@ -159,7 +159,7 @@ pub(crate) struct LineSocket {
 enum Socket {
     Multicast(MulticastReceiver),
     Unicast(UnicastSocket),
-    Ring(RingLine),
+    Ring(Box<RingLine>),
 }
 
 impl LineSocket {
