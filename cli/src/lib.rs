@@ -2,6 +2,7 @@
 
 pub mod demo;
 pub mod generate;
+pub mod headroom;
 pub mod input;
 pub mod interrupt;
 pub mod market;

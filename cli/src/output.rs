@@ -79,10 +79,16 @@ impl Output {
             return Ok(Self::new(Box::new(io::sink()), format));
         }
         let file = if let Some(position) = position.filter(|_| path.as_os_str() != "-") {
-            let mut file = File::options().write(true).open(path)?;
+            let mut file = match File::options().write(true).open(path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let words = format!("it is not there, and the stored offset is at byte {position}");
+                    return Err(io::Error::new(ErrorKind::NotFound, words));
+                }
+                file => file?,
+            };
             let length = file.metadata()?.len();
             if length < position {
-                let words = format!("it has {length} bytes, and the stored offset is at {position}");
+                let words = format!("it has {length} bytes, and the stored offset is at byte {position}");
                 return Err(io::Error::new(ErrorKind::InvalidData, words));
             }
             file.set_len(position)?;

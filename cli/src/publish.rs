@@ -1,5 +1,6 @@
 //! `seqcast publish`: an input as one session.
 
+use crate::headroom;
 use crate::input::{Format, Input, InputError};
 use crate::interrupt::Interrupt;
 use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, DESTINATION_FORM, OptionalAddress, OptionalDestination};
@@ -11,8 +12,8 @@ use crate::standard_input::{self, StandardInput, is_not_there_yet};
 use crate::thread::ThreadOptions;
 use seqcast_protocol::SessionId;
 use seqcast_publisher::{
-    ClientReport, Closed, Line, LineCounters, OpenError, PublishError, Publisher, PublisherCounters, RingFileError,
-    ring_session,
+    ClientReport, Closed, Headroom, Line, LineCounters, OpenError, PublishError, Publisher, PublisherCounters,
+    RingFileError, ring_session,
 };
 use seqcast_recovery::{ClaimError, Nanos};
 use seqcast_transport::Clock;
@@ -32,6 +33,12 @@ const DEFAULT_PACE: Pace = Pace::PerSecond(100_000.0);
 ///   seqcast publish --input day.blocks
 ///   seqcast publish --input feed.pcap.gz --pace recorded*10 --line-a 239.1.1.1:30001@eth1 --requests 10.1.0.5:30100
 ///   producer | seqcast publish --input -
+///   seqcast publish --input day.blocks --ring /dev/shm/day --resume
+///
+/// With --ring and --resume, the same command goes on where a publisher that was killed has ended.
+/// Two publishers of the same input with the same --session, one on line A and one on line B, are a
+/// hot pair: subscribers take both as one, and either may die. They must read the same messages in
+/// the same order. The summary says how far a subscriber can be behind.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {
@@ -69,7 +76,8 @@ pub struct Options {
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = options::bytes)]
     retain: usize,
     /// Retain messages in this file, best in memory such as /dev/shm, which outlives a publisher that is killed: started
-    /// again it goes on in the same session at the next number. Others on this host may follow it
+    /// again it goes on in the same session at the next number, and what was retained but not sent is announced and asked for.
+    /// A session that has ended is replaced by a new --session. Others on this host may follow it: --line-a ring:FILE
     #[arg(long, value_name = "FILE")]
     ring: Option<PathBuf>,
     /// Go on with the first message of the input that the session of the --ring does not have yet
@@ -149,6 +157,7 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     feed.progress.say(|| format!("answering requests for up to {:?}; a second Ctrl-C ends it", options.linger));
     let published = Clock::now() - started;
     let (session, oldest, next) = (publisher.session(), publisher.oldest(), publisher.next());
+    let retained = publisher.retained();
     // One signal ends the feed, another one the linger.
     let go_on = || interrupt.count() < 2;
     let Closed { counters, clients } = match failure {
@@ -171,7 +180,7 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     }
     let has_line_b = options.line_b.as_ref().is_some_and(|line| line.0.is_some());
     let bytes = feed.payload_bytes;
-    let summary = Summary { session, oldest, next, has_line_b, bytes, published, counters, clients };
+    let summary = Summary { session, oldest, next, retained, has_line_b, bytes, published, counters, clients };
     summary.print(&feed.input.warnings().iter().map(ToString::to_string).collect::<Vec<_>>());
     if options.json
         && let Err(error) = writeln!(std::io::stdout().lock(), "{}", summary.json())
@@ -314,10 +323,13 @@ impl Feed<'_> {
     }
 }
 
-fn show(progress: &mut Progress, publisher: &Publisher) {
+fn show(progress: &mut Progress, publisher: &mut Publisher) {
+    // Looked at now and then, so that it knows the present rate.
+    let retained = publisher.retained();
     progress.update(Clock::now(), publisher.next() - 1, || {
         let answers = publisher.counters().retransmitter.responder.retransmissions;
-        format!("next {}, {}", thousands(publisher.next()), count(answers, "retransmission"))
+        let (next, retained) = (thousands(publisher.next()), headroom::in_brief(&retained));
+        format!("next {next}, {retained} retained, {}", count(answers, "retransmission"))
     });
 }
 
@@ -334,6 +346,7 @@ struct Summary {
     session: SessionId,
     oldest: u64,
     next: u64,
+    retained: Headroom,
     has_line_b: bool,
     bytes: u64,
     published: Nanos,
@@ -371,6 +384,7 @@ impl Summary {
                 "the kernel or the interface cuts no runs of packets into datagrams: each left with a call of its own"
             );
         }
+        let _ = writeln!(stderr, "{}..{} retained: {}", self.oldest, self.next, headroom::in_words(&self.retained));
         let _ = writeln!(
             stderr,
             "{} answered with {} ({}), {} told that it is overwritten, {refused} without an answer",
@@ -403,6 +417,7 @@ impl Summary {
             "first": 1,
             "next": self.next,
             "oldest": self.oldest,
+            "retained": headroom::json(Some(&self.retained)),
             "messages": self.counters.messages,
             "bytes": self.bytes,
             "requests": responder.requests,

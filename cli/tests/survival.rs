@@ -203,6 +203,9 @@ fn a_subscriber_that_is_killed_goes_on_behind_what_it_has_written() {
     fs::write(place.path("output"), b"cut").unwrap();
     let errors = subscribe().wait().expect_code(1).errors;
     assert!(errors.contains("3 bytes") && errors.contains("offset"), "{errors}");
+    fs::remove_file(place.path("output")).unwrap();
+    let errors = subscribe().wait().expect_code(1).errors;
+    assert!(errors.contains("not there") && errors.contains("offset"), "{errors}");
 }
 
 /// A packet of messages, each with the life it belongs to.
@@ -248,6 +251,56 @@ fn a_session_that_begins_again_at_one_eleven_times_is_told_of_each_time_and_neve
     subscriber.signal(libc::SIGINT);
     let summary = subscriber.wait().expect_code(0).json();
     assert_eq!((told, number(&summary, "lost")), (11, 0));
+}
+
+#[test]
+fn a_subscriber_that_is_to_stop_where_numbers_begin_again_is_not_complete() {
+    let place = Place::new("rewind-stop");
+    let output = place.path("output");
+    let options = ["--recover-from", "none", "--format", "lines", "--rewind", "stop"];
+    let subscriber = place.listen(&options).with("--output", &output).start();
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket2::SockRef::from(&socket).set_multicast_if_v4(&Ipv4Addr::LOCALHOST).unwrap();
+    let send = |packet: &[u8]| assert_eq!(socket.send_to(packet, place.line()).unwrap(), packet.len());
+    wait_for("the subscriber", || {
+        send(&packet(b"VENUE     ", 1, 2, 0));
+        subscriber.errors().contains("is heard").then_some(())
+    });
+    send(&packet(b"VENUE     ", 2, 60, 0));
+    send(&packet(b"VENUE     ", 1, 5, 1));
+    send(&packet(b"VENUE     ", 5, 9, 1));
+    let ended = subscriber.wait().expect_code(3);
+    assert!(ended.errors.contains("--rewind stop"), "{}", ended.errors);
+    let expected: String = (1..60).map(|number| format!("life 0 message {number}\n")).collect();
+    assert_eq!(fs::read_to_string(&output).unwrap(), expected);
+}
+
+#[test]
+fn everybody_says_how_far_behind_one_can_be() {
+    let place = Place::new("headroom");
+    let input = place.generate("input", 20_000, 1);
+    let (ring, line, requests) = (place.path("ring"), place.line().to_string(), place.requests().to_string());
+    let serve = ["retransmit", "--json", "--requests", &requests];
+    let retransmitter = place.seqcast(&serve).with("--ring", &ring).start();
+    let on_ring = ["subscribe", "--json", "--until-end", "--recover-from", "none", "--line-a"];
+    let on_ring = place.seqcast(&on_ring).and(&[&format!("ring:{}", path(&ring))]).start();
+    let over_the_network = place.subscribe(&["--until-end"]).start();
+    let publish =
+        ["publish", "--json", "--pace", "20000/s", "--requests", "none", "--retain", "4MiB", "--line-a", &line];
+    let published = place.seqcast(&publish).with("--input", &input).with("--ring", &ring).run().expect_code(0);
+    let (followed, heard) = (on_ring.wait().expect_code(0), over_the_network.wait().expect_code(0));
+    let (retained, headroom) = (published.json()["retained"].clone(), followed.json()["headroom"].clone());
+    // It has all, and seven eighths of the ring are kept for sure; less where packets are small and the index decides.
+    assert!(number(&headroom, "bytes") <= 7 << 19 && number(&headroom, "messages") > 20_000, "{headroom}");
+    assert_eq!(number(&retained, "messages"), 20_000);
+    let (time, whole) = (number(&retained, "time_ns"), number(&headroom, "time_ns"));
+    assert!((500_000_000..10_000_000_000).contains(&time), "20,000 messages at 20,000/s: {time} ns");
+    assert!(whole > 500_000_000, "{whole} ns");
+    assert!(followed.errors.contains("headroom"), "{}", followed.errors);
+    assert!(published.errors.contains("1..20001 retained"), "{}", published.errors);
+    assert!(heard.json()["headroom"].is_null(), "nobody tells over the network");
+    let served = interrupt(retransmitter)["retained"].clone();
+    assert_eq!((&served["messages"], &served["bytes"]), (&retained["messages"], &retained["bytes"]));
 }
 
 #[test]

@@ -11,8 +11,8 @@ use crate::warm::Warmer;
 use crate::watch::Watch;
 use seqcast_protocol::{HEADER_BYTES, SessionId};
 use seqcast_recovery::{
-    Budget, Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Network, Publication, Responder,
-    ResponderConfig, RingReader, RingSize,
+    Budget, Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Network, Publication, Rate,
+    Responder, ResponderConfig, RingReader, RingSize,
 };
 use seqcast_transport::{BufferGrant, Clock, Inbox, Interface, Mapping, UnicastSocket, pin_to_core, set_fifo_priority};
 use std::net::SocketAddrV4;
@@ -358,10 +358,11 @@ impl PublisherBuilder {
         let max_datagram = self.line_settings.max_datagram;
         let warmer = self.keep_warm.zip(socket.as_ref());
         let warmer = warmer.map(|(interval, socket)| Warmer::new(ring.clone(), max_datagram, socket, interval));
-        let session = ring.session();
+        let now = Clock::now();
+        let (session, rate) = (ring.session(), Rate::new(now, ring.next()));
         let retransmitter = Retransmitter {
             responder: Responder::new(ring, max_datagram, self.responder),
-            heartbeat: Heartbeat::new(self.heartbeat, session, Clock::now()),
+            heartbeat: Heartbeat::new(self.heartbeat, session, now),
             socket,
             inbox: Inbox::of_short(REQUEST_BUFFER_BYTES),
             warmer,
@@ -372,6 +373,7 @@ impl PublisherBuilder {
             awaits_wake: false,
             watch: None,
             heartbeat_config: self.heartbeat,
+            rate,
         };
         Ok((retransmitter, request_address))
     }

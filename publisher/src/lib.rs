@@ -45,6 +45,6 @@ pub use retransmitter::{Retransmitter, RetransmitterCounters};
 pub use ring::{RingFileError, ring_session};
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{
-    Budget, ClaimError, ClientReport, Line, Nanos, Network, NetworkError, Refusal, ResponderCounters,
+    Budget, ClaimError, ClientReport, Headroom, Line, Nanos, Network, NetworkError, Refusal, ResponderCounters,
 };
 pub use typed_claim::TypedClaim;

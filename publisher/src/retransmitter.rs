@@ -6,7 +6,9 @@ use crate::line::{LineSender, Outcome};
 use crate::warm::Warmer;
 use crate::watch::Watch;
 use seqcast_protocol::{HEADER_BYTES, SessionId};
-use seqcast_recovery::{ClientReport, Heartbeat, HeartbeatConfig, Nanos, Responder, ResponderCounters, Run};
+use seqcast_recovery::{
+    ClientReport, Headroom, Heartbeat, HeartbeatConfig, Nanos, Rate, Responder, ResponderCounters, Run,
+};
 use seqcast_transport::{Clock, Inbox, Mapping, UnicastSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -80,6 +82,7 @@ pub struct Retransmitter {
     /// The file of the ring, when its publisher is another process.
     pub(crate) watch: Option<Watch>,
     pub(crate) heartbeat_config: HeartbeatConfig,
+    pub(crate) rate: Rate,
 }
 
 impl Retransmitter {
@@ -147,6 +150,14 @@ impl Retransmitter {
     #[must_use]
     pub fn session(&self) -> SessionId {
         self.responder.ring().session()
+    }
+
+    /// What is retained in the ring that it serves, as [`Publisher::retained`](crate::Publisher::retained); `None` when the
+    /// ring is damaged.
+    pub fn retained(&mut self) -> Option<Headroom> {
+        let ring = self.responder.ring();
+        let (next, span) = (ring.next(), ring.retained()?);
+        Some(self.rate.headroom(Clock::now(), next, span))
     }
 
     /// What is known of each client, by address.

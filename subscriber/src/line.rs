@@ -129,7 +129,7 @@ pub(crate) fn open(
         Kind::Socket { address, source } => (address, source),
         Kind::Ring(file) => {
             let ring = RingLine::open(file, beginning).map_err(|error| OpenError::Ring(file.clone(), error))?;
-            return Ok((LineSocket { socket: Socket::Ring(ring), source: None, other_sources: 0 }, None));
+            return Ok((LineSocket { socket: Socket::Ring(Box::new(ring)), source: None, other_sources: 0 }, None));
         }
     };
     let own_interface = match address {
@@ -176,7 +176,24 @@ pub(crate) struct LineSocket {
 #[derive(Debug)]
 enum Socket {
     Udp(UdpSocket, Intake),
-    Ring(RingLine),
+    Ring(Box<RingLine>),
+}
+
+impl LineSocket {
+    pub(crate) fn ring(&mut self) -> Option<&mut RingLine> {
+        match &mut self.socket {
+            Socket::Ring(ring) => Some(ring),
+            Socket::Udp(..) => None,
+        }
+    }
+
+    /// When to look again, if nothing tells that something has come.
+    pub(crate) fn look_at(&self) -> Option<Nanos> {
+        match &self.socket {
+            Socket::Ring(ring) => Some(ring.look_at()),
+            Socket::Udp(..) => None,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -4,12 +4,11 @@ use crate::builder::SubscriberBuilder;
 use crate::histograms::Histograms;
 use crate::line::{DropCount, LineSocket};
 use crate::path::{Arrival, Path};
-use crate::ring::RingLine;
 use crate::target::TargetSocket;
 use crate::warm::Warmer;
 use seqcast_protocol::{SequenceNumber, SessionId};
 use seqcast_recovery::{
-    Counters, Event, Impairment, ImpairmentCounters, Line, Nanos, SessionChoice, Source, Subscription,
+    Counters, Event, Headroom, Impairment, ImpairmentCounters, Line, Nanos, SessionChoice, Source, Subscription,
 };
 use seqcast_transport::{Clock, Place, is_busy_polled};
 use std::io;
@@ -69,8 +68,6 @@ pub struct Subscriber {
     fds: Vec<RawFd>,
     /// How many of them are the lines'.
     line_fds: usize,
-    /// Whether a line is a ring, for which nothing can be waited.
-    has_ring: bool,
     histograms: Histograms,
     kernel_drops: u64,
     requests_refused: u64,
@@ -95,7 +92,6 @@ impl Subscriber {
         let line_fds = fds.len();
         fds.extend(targets.iter().filter_map(Path::fd));
         Self {
-            has_ring: line_fds < lines.len(),
             subscription,
             lines,
             targets,
@@ -158,12 +154,10 @@ impl Subscriber {
         if self.held.is_some() || self.cut_at.is_some() || has_unread {
             return Some(Duration::ZERO);
         }
-        let lines = self.lines.iter().map(|line| line.path.due());
+        let lines = self.lines.iter().flat_map(|line| [line.path.due(), line.path.socket.look_at()]);
         let others = [self.subscription.timeout(), self.warmer.as_ref().map(Warmer::due)];
         let due = lines.chain(self.targets.iter().map(Path::due)).chain(others).flatten().min();
-        let timeout = due.map(|due| due - Clock::now());
-        let longest = if self.has_ring { RingLine::LONGEST_WAIT } else { Nanos::MAX };
-        timeout.or(self.has_ring.then_some(longest)).map(|timeout| timeout.min(longest).as_duration())
+        due.map(|due| (due - Clock::now()).as_duration())
     }
 
     /// The session, once one was chosen or heard.
@@ -176,6 +170,19 @@ impl Subscriber {
     #[must_use]
     pub fn next(&self) -> Option<SequenceNumber> {
         self.subscription.next()
+    }
+
+    /// How much more may pass, at least, until what this subscriber needs next is overwritten in the ring that it follows; in
+    /// the one where it is kept longer, if it follows two. It may be kept for an eighth of the ring longer. A few lookups; no
+    /// system call but for the clock.
+    ///
+    /// `None` without a ring line, for over the network nobody tells: a request address names the oldest number only when what
+    /// was asked for is already overwritten. `None` also as long as the ring is not there, is empty, or holds another session.
+    pub fn headroom(&mut self) -> Option<Headroom> {
+        let (session, next) = (self.session()?, self.next()?);
+        let now = Clock::now();
+        let rings = self.lines.iter_mut().filter_map(|line| line.path.socket.ring());
+        rings.filter_map(|ring| ring.headroom(now, session, next)).max_by_key(|headroom| headroom.messages)
     }
 
     /// The state machine behind this subscriber.
@@ -255,6 +262,7 @@ impl Subscriber {
             self.advance(cut_at, sink)?;
         }
         self.cut_at = Some(now);
+        self.subscription.note_backlog(true);
         self.receive_answers(now, sink, datagrams)?;
         self.receive_lines(now, sink, datagrams)?;
         if self.subscription.has_unraised_gap() {
@@ -305,6 +313,7 @@ impl Subscriber {
                 }
             }
             if is_empty {
+                self.subscription.note_backlog(false);
                 break;
             }
         }

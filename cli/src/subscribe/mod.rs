@@ -26,6 +26,7 @@ use summary::Summary;
 /// Examples:
 ///   seqcast subscribe --output day.blocks --until-end
 ///   seqcast subscribe --line-a 239.1.1.1:30001@eth1 --recover-from 10.1.0.5:30100 --output - --format json
+///   seqcast subscribe --line-a ring:/dev/shm/day --output day.blocks --offset day.offset
 ///
 /// A slow reader of the output makes this subscriber fall behind, never the publisher: what is overwritten meanwhile is
 /// lost, and told.
@@ -35,8 +36,8 @@ pub struct Options {
     /// The session; any follows the first one heard, and the next one after its end
     #[arg(long, value_name = "NAME|any", default_value = "any")]
     session: SessionChoice,
-    /// Where line A comes from: a multicast group to join, or a unicast address to listen at; and from whom, if only one
-    /// may send
+    /// Where line A comes from: a multicast group to join, or a unicast address to listen at, and from whom, if only one
+    /// may send; or a publisher's ring on this host
     #[arg(long, value_name = SOURCE_FORM, default_value = DEFAULT_LINE_A)]
     line_a: LineSource,
     /// Where line B comes from, the second copy of every packet; of each message the first copy is delivered
@@ -52,7 +53,8 @@ pub struct Options {
     #[arg(long, value_name = "oldest|live|N", default_value = "oldest", value_parser = options::start)]
     start: Start,
     /// Remember in this file how far the output has come, and go on there when started again: the output file is cut back to
-    /// it, so that every message is in it once. What goes to standard output may come twice
+    /// it, so that every message is in it exactly once. With standard output it is at least once: what was written and not yet
+    /// remembered comes again
     #[arg(long, value_name = "FILE")]
     offset: Option<PathBuf>,
     /// Where the messages go; - is standard output
@@ -81,7 +83,8 @@ pub struct Options {
     /// Have the kernel look into the card's receive queue for so long when a line has nothing (SO_BUSY_POLL)
     #[arg(long, value_name = "DURATION", value_parser = options::positive_duration)]
     busy_poll: Option<Duration>,
-    /// What to do when there is nothing to do
+    /// What to do when there is nothing to do. A ring has nothing to wake block: it looks after an eighth of the time for which
+    /// nothing has come, at most after 5 ms
     #[arg(long, value_name = "backoff|spin|yield|block", default_value_t = IdleStrategy::Backoff)]
     idle: IdleStrategy,
     /// Take each datagram by itself: do not let the kernel hand over as one buffer what was sent with one system call

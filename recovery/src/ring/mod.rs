@@ -73,6 +73,7 @@
 mod follower;
 mod layout;
 mod reader;
+mod span;
 pub(crate) mod sync;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -81,4 +82,5 @@ mod writer;
 pub use follower::{Followed, RingFollower};
 pub use layout::{MAX_BLOCKS_BYTES, RingError, RingSize};
 pub use reader::{RingRead, RingReadError, RingReader};
+pub use span::RingSpan;
 pub use writer::{RetainError, RingWriter};

@@ -204,6 +204,11 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
         fence(Ordering::Release);
     }
 
+    /// The words from the oldest record to the end.
+    pub(super) const fn retained_words(&self) -> u64 {
+        self.position + self.size.data_words as u64 - self.data_limit
+    }
+
     /// Tells readers that every number below `next` was offered to every line; never moves back, nor past
     /// [`RingWriter::next`].
     ///

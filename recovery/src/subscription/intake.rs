@@ -100,7 +100,7 @@ impl Subscription {
     }
 
     /// Whether anything that is known to exist has yet to be delivered or told.
-    fn is_behind(&self) -> bool {
+    pub(super) fn is_behind(&self) -> bool {
         self.expected != self.known_next || self.deferred_next > self.known_next
     }
 
