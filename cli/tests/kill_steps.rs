@@ -169,6 +169,9 @@ fn go_on(file: &Path, may_be_next: &[u64]) -> Option<u64> {
     // One who was there before the publisher died, and one who comes later.
     let mut waiting = Reader::new(&memory);
     waiting.read_all();
+    let mut reader = RingReader::open(memory.clone()).unwrap();
+    // What a retransmitter announces meanwhile.
+    let announced = reader.next();
     let mut publisher = match builder(file).open() {
         Ok(publisher) => publisher,
         Err(OpenError::RingFile(_, RingFileError::Ended(_))) => return None,
@@ -176,7 +179,7 @@ fn go_on(file: &Path, may_be_next: &[u64]) -> Option<u64> {
     };
     let next = publisher.next();
     assert!(may_be_next.contains(&next), "{next} is none of {may_be_next:?}");
-    let mut reader = RingReader::open(memory.clone()).unwrap();
+    assert!(announced <= next, "{announced} was announced");
     assert_eq!((reader.next(), reader.sent(), waiting.next), (next, next, next));
     for number in reader.oldest()..next {
         let mut out = [0; MAX_DATAGRAM];
