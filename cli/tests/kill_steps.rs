@@ -162,6 +162,13 @@ impl Reader {
     }
 }
 
+/// Makes a file that nobody has ever held: what another test starts keeps, for as long as it is no process of its own yet, the
+/// locks of this one.
+fn lay_down(file: &Path, bytes: &[u8]) {
+    let _ = fs::remove_file(file);
+    fs::write(file, bytes).unwrap();
+}
+
 /// Goes on with a ring as a publisher that is started again, and asserts that it has lost nothing that was retained;
 /// returns the number at which it went on, `None` when the session has ended.
 fn go_on(file: &Path, may_be_next: &[u64]) -> Option<u64> {
@@ -210,7 +217,7 @@ fn a_publisher_that_is_killed_at_any_step_of_a_flush_goes_on_behind_a_whole_pack
     let (mut states, mut nexts, mut oldests) = (0, Vec::new(), Vec::new());
     let mut has_ended = false;
     let traced = trace(&place, TEST, |state| {
-        fs::write(&snapshot, state.words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>()).unwrap();
+        lay_down(&snapshot, &state.words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>());
         let oldest = RingReader::open(SharedFile::open(&snapshot).unwrap().mapping().clone()).unwrap().oldest();
         match go_on(&snapshot, &state.may_be_next) {
             Some(next) => {
@@ -295,7 +302,7 @@ fn an_offset_whose_store_was_cut_short_at_any_step_is_the_one_before_or_the_new_
         while subscriber.step() {
             let bytes = fs::read(&file).unwrap();
             if bytes != before {
-                fs::write(&snapshot, &bytes).unwrap();
+                lay_down(&snapshot, &bytes);
                 found.push(StoredOffset::open(&snapshot).unwrap().get());
                 before = bytes;
             }
