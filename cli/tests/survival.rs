@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
-use support::{Place, Running, assert_same, blocks, number, pause, wait_for};
+use support::{PATIENCE, Place, Running, assert_same, blocks, number, pause, wait_for};
 
 /// How often the publisher is killed here; `scripts/survival.sh` does so a hundred times.
 const KILLS: u64 = 5;
@@ -305,23 +305,37 @@ fn everybody_says_how_far_behind_one_can_be() {
 
 #[test]
 fn a_hot_pair_is_one_session_whichever_of_the_two_is_killed() {
-    let place = Place::new("hot-pair");
-    let input = place.generate("input", 60_000, 1);
-    let second = Place::new("hot-pair-b");
-    let lines = [place.line().to_string(), second.line().to_string()];
-    let subscriber = place.listen(&["--recover-from", "none", "--until-end", "--line-b", &lines[1]]);
-    let subscriber = subscriber.with("--output", &place.path("output")).start();
-    let publish = |line: usize| {
-        let publish =
-            ["publish", "--session", "PAIR", "--pace", "30000/s", "--requests", "none", "--line-a", &lines[line]];
-        place.seqcast(&publish).with("--input", &input).start()
+    let pair = ["hot-pair-a", "hot-pair-b"].map(Place::new);
+    // Twenty of a hundred.
+    let kills = (kills() / 5).max(4);
+    let count = 20_000 * (kills + 2);
+    let input = pair[0].generate("input", count, 1);
+    let subscriber = pair[0].subscribe(&["--until-end", "--line-b", &pair[1].line().to_string()]);
+    let subscriber = subscriber.and(&["--recover-from", &pair[1].requests().to_string()]);
+    // Whoever hears nothing asks once for the number it expects: before either of the two lives.
+    let asked = UdpSocket::bind(pair[0].requests()).unwrap();
+    asked.set_read_timeout(Some(PATIENCE.as_duration())).unwrap();
+    let subscriber = subscriber.with("--output", &pair[0].path("output")).start();
+    assert_eq!(asked.recv(&mut [0; 64]).unwrap(), 20);
+    drop(asked);
+    let publish = |place: &Place| {
+        let publish = place.publish(&input, &["--session", "PAIR", "--resume", "--pace", "30000/s"]);
+        publish.with("--ring", &place.path("ring")).start()
     };
-    let (mut a, b) = (publish(0), publish(1));
-    pause(Nanos::from_millis(700));
-    a.signal(libc::SIGKILL);
-    drop(a);
-    b.wait().expect_code(0);
+    let mut random = Random::new(9);
+    let mut publishers = [publish(&pair[0]), publish(&pair[1])];
+    for kill in 0..kills as usize {
+        pause(millis(&mut random, 200, 500));
+        let killed = &mut publishers[kill % 2];
+        killed.signal(libc::SIGKILL);
+        pause(millis(&mut random, 50, 200));
+        *killed = publish(&pair[kill % 2]);
+    }
+    for publisher in publishers {
+        publisher.wait().expect_code(0);
+    }
     let summary = subscriber.wait().expect_code(0).json();
-    assert_eq!((number(&summary, "requests"), number(&summary, "lost")), (0, 0));
-    assert_same(&fs::read(place.path("output")).unwrap(), &fs::read(&input).unwrap());
+    let counts = ["requests", "gaps", "lost"].map(|name| number(&summary, name));
+    assert_eq!(counts, [1, 0, 0], "{summary}");
+    assert_same(&fs::read(pair[0].path("output")).unwrap(), &fs::read(&input).unwrap());
 }
