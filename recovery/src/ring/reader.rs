@@ -70,7 +70,7 @@ impl<M: AsRef<[AtomicU64]>> RingReader<M> {
         self.mark(NEXT_WORD)
     }
 
-    /// The number after the last one that was offered to every line.
+    /// The number after the last one that is being offered to every line, or was.
     #[must_use]
     #[inline]
     pub fn sent(&self) -> SequenceNumber {

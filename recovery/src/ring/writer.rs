@@ -215,7 +215,7 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
         self.position + self.size.data_words as u64 - self.data_limit
     }
 
-    /// Tells readers that every number below `next` was offered to every line; never moves back, nor past
+    /// Tells readers that every number below `next` is being offered to every line, or was; never moves back, nor past
     /// [`RingWriter::next`].
     ///
     /// # Panics
@@ -246,7 +246,7 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
         self.next
     }
 
-    /// The number after the last one that was offered to every line.
+    /// The number after the last one that is being offered to every line, or was.
     #[must_use]
     pub const fn sent(&self) -> SequenceNumber {
         self.sent
