@@ -10,7 +10,7 @@
 //!
 //! It may be retained for an eighth longer, as room is made in steps.
 
-use super::layout::{Commit, Entry, OLDEST_WORD, PACKETS_WORD, WORD_BYTES, record_words};
+use super::layout::{Entry, OLDEST_WORD, PACKETS_WORD, WORD_BYTES, record_words};
 use super::reader::RingReader;
 use super::sync::{AtomicU64, Ordering, fence};
 use super::writer::RingWriter;
@@ -79,8 +79,7 @@ impl<M: AsRef<[AtomicU64]>> RingReader<M> {
             return Some(Look { messages: 0, words: 0, packets: 0, behind: None });
         };
         let newest = Entry { first: index.first(newest), position: index.position(newest) };
-        let commit = data.word(newest.position).load(Ordering::Acquire);
-        let commit = Commit::from_word(commit, size.max_blocks_bytes)?;
+        let commit = data.commit(newest, size.max_blocks_bytes)?;
         let next = newest.first.checked_add(u64::from(commit.messages))?;
         let end = newest.position.checked_add(record_words(commit.blocks_bytes))?;
         let find = |number| match number {
