@@ -1,6 +1,7 @@
 //! What the `seqcast` command is made of; a library only so that benches can use its parts.
 
 pub mod demo;
+pub mod feed;
 pub mod generate;
 pub mod input;
 pub mod interrupt;

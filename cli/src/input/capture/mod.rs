@@ -1,7 +1,7 @@
 //! Messages out of a capture of a market data feed.
 //!
-//! From the frames to the messages: [`classic`] and [`pcapng`] read frames, [`link`] finds the UDP payload in each,
-//! [`feed`] the packet in that, [`order`] the message that comes next.
+//! From the frames to the messages: [`classic`] and [`pcapng`] read frames, [`link`] finds the UDP datagram in each,
+//! [`crate::feed`] the packet in that, [`order`] the message that comes next.
 //!
 //! What is read is the first numbered stream in the capture: the first packet with messages that is valid to its last
 //! byte, as IEX-TP or as MoldUDP64, decides on the format and on the session; messages of others are counted and left
@@ -14,21 +14,22 @@
 
 mod classic;
 mod counters;
-mod feed;
+mod file;
 mod link;
 mod order;
 mod pcapng;
 mod record;
 
 pub use counters::CaptureCounters;
+pub use link::{Datagram, Skipped};
+
+pub(super) use file::CaptureFile;
 
 use super::Found;
 use super::error::Problem;
 use super::source::Source;
-use classic::Classic;
-use feed::{FeedPacket, StreamId};
+use crate::feed::{FeedPacket, StreamId};
 use order::Order;
-use pcapng::Pcapng;
 use record::Record;
 use seqcast_protocol::LENGTH_BYTES;
 use seqcast_recovery::Nanos;
@@ -43,12 +44,6 @@ pub(super) struct Capture {
     rest: Rest,
     held: Vec<u8>,
     counters: CaptureCounters,
-}
-
-#[derive(Debug)]
-enum CaptureFile {
-    Classic(Classic),
-    Pcapng(Pcapng),
 }
 
 /// The stream whose messages are handed out.
@@ -73,17 +68,8 @@ struct Rest {
 impl Capture {
     /// Reads the header of the capture file.
     pub(super) fn begin(source: &mut Source) -> Result<Self, Problem> {
-        source.fill(4)?;
-        let file = match Classic::begin(source)? {
-            Some(classic) => CaptureFile::Classic(classic),
-            None => match Pcapng::begin(source) {
-                Some(pcapng) => CaptureFile::Pcapng(pcapng),
-                None if source.window().is_empty() => return Err(source.damaged("empty")),
-                None => return Err(source.damaged("neither pcap nor pcapng begins like this")),
-            },
-        };
         Ok(Self {
-            file,
+            file: CaptureFile::begin(source)?,
             followed: None,
             heard: None,
             rest: Rest::default(),
@@ -109,7 +95,7 @@ impl Capture {
                 self.counters.messages += 1;
                 return Ok(Some(found));
             }
-            match self.next_record(source)? {
+            match self.file.next(source)? {
                 Some(record) => self.handle_record(&record, source),
                 None => {
                     if !self.followed.as_mut().is_some_and(|followed| followed.order.give_up(&mut self.counters)) {
@@ -143,24 +129,17 @@ impl Capture {
         }
     }
 
-    fn next_record(&mut self, source: &mut Source) -> Result<Option<Record>, Problem> {
-        match &mut self.file {
-            CaptureFile::Classic(classic) => classic.next(source),
-            CaptureFile::Pcapng(pcapng) => pcapng.next(source),
-        }
-    }
-
     fn handle_record(&mut self, record: &Record, source: &Source) {
         self.counters.frames += 1;
         if let Some(followed) = &mut self.followed {
             followed.order.give_up_if_due(record.time, &mut self.counters);
         }
         let frame = &source.window()[record.frame.clone()];
-        let payload = match record.link.udp_payload(frame) {
-            Ok(payload) => payload,
+        let payload = match record.link.datagram(frame) {
+            Ok(datagram) => datagram.payload,
             Err(skipped) => return self.counters.skip(skipped),
         };
-        let Some(packet) = FeedPacket::parse(payload) else {
+        let Ok(packet) = FeedPacket::parse(payload) else {
             self.counters.other_udp += 1;
             return;
         };
@@ -193,7 +172,7 @@ impl Capture {
                 followed.announced = followed.announced.max(packet.first);
                 self.counters.heartbeats += 1;
             }
-            Some(followed) if !followed.stream.is_like(packet.stream) => self.counters.other_udp += 1,
+            Some(followed) if followed.stream.format() != packet.stream.format() => self.counters.other_udp += 1,
             _ => {
                 self.heard.get_or_insert(packet);
                 self.counters.heartbeats += 1;

@@ -6,12 +6,12 @@ use std::ops::Range;
 
 /// One captured frame, the current record of the source.
 #[derive(Clone, Debug)]
-pub(super) struct Record {
-    pub(super) link: Link,
+pub(in crate::input) struct Record {
+    pub(in crate::input) link: Link,
     /// Where the frame lies in the window of the source.
-    pub(super) frame: Range<usize>,
+    pub(in crate::input) frame: Range<usize>,
     /// When it was captured, since 1970.
-    pub(super) time: Option<Nanos>,
+    pub(in crate::input) time: Option<Nanos>,
 }
 
 /// How the machine that captured wrote its numbers.
