@@ -20,13 +20,15 @@ mod blocks;
 mod capture;
 mod error;
 mod format;
+mod frames;
 mod lines;
 mod source;
 mod warning;
 
-pub use capture::CaptureCounters;
+pub use capture::{CaptureCounters, Datagram, Skipped};
 pub use error::{InputError, Problem};
 pub use format::Format;
+pub use frames::{Frame, Frames};
 pub use warning::Warning;
 
 use capture::Capture;
@@ -157,12 +159,7 @@ impl Input {
         if let Decoder::Pcap(capture) = &self.decoder {
             capture.counters().warn(&mut warnings);
         }
-        if let Some(offset) = self.source.cut_record() {
-            warnings.push(Warning::Truncated { offset });
-        }
-        if self.source.is_cut_gzip() {
-            warnings.push(Warning::TruncatedGzip);
-        }
+        warnings.extend(read_warnings(&self.source));
         warnings
     }
 
@@ -174,4 +171,10 @@ impl Input {
             Decoder::Blocks | Decoder::Lines => None,
         }
     }
+}
+
+/// What the user should be told about how an input ended.
+fn read_warnings(source: &Source) -> Vec<Warning> {
+    let cut_record = source.cut_record().map(|offset| Warning::Truncated { offset });
+    cut_record.into_iter().chain(source.is_cut_gzip().then_some(Warning::TruncatedGzip)).collect()
 }
