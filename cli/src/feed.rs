@@ -4,8 +4,9 @@
 //! next number. Their first bytes differ enough for neither to be taken for the other: what is valid to the last byte
 //! as one is never valid as the other, except by a session that somebody made up for it.
 
-use seqcast_protocol::{Blocks, HEADER_BYTES, LENGTH_BYTES, Packet, PacketError, PacketKind, SessionId};
+use seqcast_protocol::{Blocks, HEADER_BYTES, LENGTH_BYTES, Packet, PacketError, PacketKind, Request, SessionId};
 use std::fmt;
+use std::net::Ipv4Addr;
 
 /// IEX Transport Protocol 1.25: the header, little-endian.
 const IEX_HEADER_BYTES: usize = 40;
@@ -197,6 +198,30 @@ fn moldudp64_error_at(payload: &[u8], reason: PacketError) -> usize {
     }
 }
 
+/// What the payload of a datagram is to a feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A packet, valid to its last byte.
+    Packet(FeedPacket),
+    /// Somebody asks for messages: MoldUDP64 alone.
+    Request(Request),
+    /// Neither.
+    Malformed(Malformed),
+}
+
+impl Content {
+    /// Looks at every byte of `payload`. Only what is sent to one host can be a request: it looks like a packet whose
+    /// messages are cut off.
+    #[must_use]
+    pub fn of(payload: &[u8], destination: Ipv4Addr) -> Self {
+        match (FeedPacket::parse(payload), Request::parse(payload)) {
+            (Ok(packet), _) => Self::Packet(packet),
+            (Err(_), Ok(request)) if !destination.is_multicast() => Self::Request(request),
+            (Err(malformed), _) => Self::Malformed(malformed),
+        }
+    }
+}
+
 /// Walks through the messages of a packet.
 #[derive(Clone, Debug)]
 pub struct Messages<'a> {
@@ -267,6 +292,15 @@ mod tests {
         assert_eq!((packet.stream.to_string().as_str(), packet.first, packet.next()), ("8003.1.9", 3, 4));
         assert_eq!(packet.messages(&payload).collect::<Vec<_>>(), [b"a"]);
         assert_eq!(packet.send_time_ns(&payload), Some(5));
+    }
+
+    #[test]
+    fn a_request_is_sent_to_one_host() {
+        let payload = moldudp64(2, b"");
+        let request = Request::parse(&payload).unwrap();
+        assert_eq!(Content::of(&payload, Ipv4Addr::LOCALHOST), Content::Request(request));
+        let malformed = Malformed { format: FeedFormat::MoldUdp64, reason: PacketError::Truncated, at: 20 };
+        assert_eq!(Content::of(&payload, Ipv4Addr::new(239, 1, 1, 1)), Content::Malformed(malformed));
     }
 
     #[test]

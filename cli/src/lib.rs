@@ -1,10 +1,12 @@
 //! What the `seqcast` command is made of; a library only so that benches can use its parts.
 
 pub mod demo;
+pub mod dump;
 pub mod feed;
 pub mod generate;
 pub mod input;
 pub mod interrupt;
+pub mod live;
 pub mod market;
 pub mod options;
 pub mod outcome;
