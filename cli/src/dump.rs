@@ -91,8 +91,10 @@ fn dump(options: &Options) -> Result<Outcome, Outcome> {
         Err(Failure::Input(error)) => outcome.add(Condition::Failed(chain(&error))),
         Ok(()) => {}
     }
-    // There is nobody to tell when standard error is gone.
-    let _ = writeln!(io::stderr().lock(), "{}", printer.counts().in_words());
+    if outcome.code() == 0 || printer.counts().frames > 0 {
+        // There is nobody to tell when standard error is gone.
+        let _ = writeln!(io::stderr().lock(), "{}", printer.counts().in_words());
+    }
     Ok(outcome)
 }
 
@@ -143,7 +145,7 @@ fn dump_line(
     let limit = Limit::new(options.count, options.time);
     while !interrupt.is_raised() && !limit.is_reached_by(printer.counts().frames) {
         let Some(timeout) = limit.wait() else { break };
-        let is_empty = match line.next() {
+        let is_empty = match line.receive() {
             Some((time, datagram)) => {
                 printer.datagram(Some(time), None, &datagram).map_err(Failure::Output)?;
                 false
@@ -433,7 +435,8 @@ mod tests {
     #[test]
     fn what_holds_no_messages_is_named() {
         let session: SessionId = "EQ".parse().unwrap();
-        let shown = |payload: &[u8], to| printed(false, payload, to).trim_end().strip_prefix(BEFORE).unwrap().to_owned();
+        let shown =
+            |payload: &[u8], to| printed(false, payload, to).trim_end().strip_prefix(BEFORE).unwrap().to_owned();
         let heartbeat = Header::heartbeat(session, 7).to_bytes();
         assert_eq!(shown(&heartbeat, GROUP), format!("{GROUP} MoldUDP64 EQ heartbeat, next 7"));
         let end = Header::end_of_session(session, 7).to_bytes();

@@ -14,6 +14,7 @@ pub mod output;
 pub mod pace;
 pub mod progress;
 pub mod publish;
+pub mod record;
 pub mod repair;
 pub mod retransmit;
 pub mod standard_input;

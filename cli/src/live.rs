@@ -96,7 +96,7 @@ impl LiveLine {
     }
 
     /// The next datagram and when it came, since 1970; `None` when there is none.
-    pub fn next(&mut self) -> Option<(Nanos, Datagram<'_>)> {
+    pub fn receive(&mut self) -> Option<(Nanos, Datagram<'_>)> {
         let (arrival, time) = loop {
             match self.socket.recv(&mut self.buffer) {
                 Ok(None) => return None,
@@ -174,4 +174,3 @@ impl Limit {
         (left > Nanos::ZERO).then_some(left.min(LONGEST_WAIT))
     }
 }
-

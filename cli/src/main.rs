@@ -1,7 +1,7 @@
 //! The `seqcast` command.
 
 use clap::{Parser, Subcommand};
-use seqcast::{demo, dump, generate, publish, retransmit, subscribe};
+use seqcast::{demo, dump, generate, publish, record, retransmit, subscribe};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -24,6 +24,7 @@ enum Command {
     Publish(Box<publish::Options>),
     Subscribe(Box<subscribe::Options>),
     Retransmit(Box<retransmit::Options>),
+    Record(Box<record::Options>),
     Dump(dump::Options),
     Generate(generate::Options),
     Demo(demo::Options),
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Publish(options) => publish::run(&options),
         Command::Subscribe(options) => subscribe::run(&options),
         Command::Retransmit(options) => retransmit::run(&options),
+        Command::Record(options) => record::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Demo(options) => demo::run(&options),

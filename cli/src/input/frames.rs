@@ -87,8 +87,7 @@ impl Frames {
         let Some(record) = record else { return Ok(None) };
         let (offset, window) = (self.source.offset(), self.source.window());
         let datagram = record.link.datagram(&window[record.frame]);
-        let payload_at =
-            datagram.map_or(0, |datagram| datagram.payload.as_ptr().addr() - window.as_ptr().addr());
+        let payload_at = datagram.map_or(0, |datagram| datagram.payload.as_ptr().addr() - window.as_ptr().addr());
         Ok(Some(Frame { offset, time: record.time, datagram, payload_offset: offset + payload_at as u64 }))
     }
 

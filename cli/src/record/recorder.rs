@@ -1,0 +1,173 @@
+//! Between the thread that receives and the disk: blocks are gathered in chunks, which a thread of its own writes.
+//!
+//! All chunks are reserved at the beginning, and go round. When the disk has them all, what comes is counted and left
+//! out; receiving never waits.
+
+use super::files::{Files, FilesWritten};
+use super::pcapng;
+use crate::input::Datagram;
+use seqcast_recovery::Nanos;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+/// How much is written at once, if there is so much. Arbitrary; room for the largest datagram three times.
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
+const _: () = assert!(CHUNK_BYTES > 3 * pcapng::packet_bytes(pcapng::MAX_PAYLOAD_BYTES));
+
+/// Whole blocks, at most [`CHUNK_BYTES`].
+#[derive(Debug)]
+struct Chunk {
+    blocks: Vec<u8>,
+    packets: u64,
+}
+
+/// Takes datagrams, and has them written.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    /// Where the next datagram goes; `None` while the disk has all chunks.
+    chunk: Option<Chunk>,
+    free: Receiver<Chunk>,
+    filled: Sender<Chunk>,
+    /// How many chunks the disk has.
+    waiting: Arc<AtomicUsize>,
+    has_failed: Arc<AtomicBool>,
+    thread: JoinHandle<(Files, WriterOutcome)>,
+    taken: u64,
+    bytes: u64,
+    overrun: u64,
+}
+
+#[derive(Debug, Default)]
+struct WriterOutcome {
+    unwritten: u64,
+    failure: Option<io::Error>,
+}
+
+/// What became of the datagrams.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    pub(super) files: FilesWritten,
+    /// How many were written.
+    pub(super) datagrams: u64,
+    /// The payload of those that were taken.
+    pub(super) bytes: u64,
+    /// How many were left out: the disk was too slow, or failed.
+    pub(super) unwritten: u64,
+    pub(super) failure: Option<io::Error>,
+}
+
+impl Recorder {
+    /// Reserves `buffer_bytes`, two chunks at the least, and begins to write to `files`.
+    pub(super) fn new(files: Files, buffer_bytes: usize) -> io::Result<Self> {
+        let (filled, to_write) = channel();
+        let (written, free) = channel();
+        for _ in 0..(buffer_bytes / CHUNK_BYTES).max(2) {
+            // Touched, so that there is memory for it when it is needed.
+            let mut blocks = vec![1; CHUNK_BYTES];
+            blocks.clear();
+            written.send(Chunk { blocks, packets: 0 }).expect("the receiver is there");
+        }
+        let (waiting, has_failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let thread = {
+            let (waiting, has_failed) = (Arc::clone(&waiting), Arc::clone(&has_failed));
+            let write = move || write_all(files, &to_write, &written, &waiting, &has_failed);
+            std::thread::Builder::new().name("record".to_owned()).spawn(write)?
+        };
+        Ok(Self { chunk: None, free, filled, waiting, has_failed, thread, taken: 0, bytes: 0, overrun: 0 })
+    }
+
+    /// Takes a datagram that came at `time` on the interface with this index.
+    pub(super) fn take(&mut self, interface: u32, time: Nanos, datagram: &Datagram<'_>) {
+        self.taken += 1;
+        let room = pcapng::packet_bytes(datagram.payload.len());
+        if self.chunk.as_ref().is_some_and(|chunk| chunk.blocks.len() + room > CHUNK_BYTES) {
+            self.hand_over();
+        }
+        if self.chunk.is_none() {
+            self.chunk = self.free.try_recv().ok();
+        }
+        match &mut self.chunk {
+            Some(chunk) => {
+                pcapng::packet(&mut chunk.blocks, interface, time, datagram);
+                chunk.packets += 1;
+                self.bytes += datagram.payload.len() as u64;
+            }
+            None => self.overrun += 1,
+        }
+    }
+
+    /// Has what was taken written, unless the disk is still busy with what came before; returns whether nothing is left.
+    pub(super) fn flush(&mut self) -> bool {
+        if self.chunk.is_none() {
+            return true;
+        }
+        let is_idle = self.waiting.load(Ordering::Relaxed) == 0;
+        if is_idle {
+            self.hand_over();
+        }
+        is_idle
+    }
+
+    /// Whether the disk has failed, so that nothing more can be recorded.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
+
+    /// How many datagrams were taken.
+    pub(super) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// How many of them were left out because the disk was too slow.
+    pub(super) const fn overrun(&self) -> u64 {
+        self.overrun
+    }
+
+    /// Writes what is left.
+    pub(super) fn finish(mut self) -> Recorded {
+        self.hand_over();
+        let Self { filled, thread, taken, bytes, overrun, .. } = self;
+        drop(filled);
+        let (files, WriterOutcome { unwritten, failure }) = thread.join().expect("the writer does not panic");
+        let unwritten = overrun + unwritten;
+        Recorded { files: files.written(), datagrams: taken - unwritten, bytes, unwritten, failure }
+    }
+
+    fn hand_over(&mut self) {
+        if let Some(chunk) = self.chunk.take() {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            self.filled.send(chunk).expect("the writer runs as long as there is somebody who sends");
+        }
+    }
+}
+
+/// The thread that writes: each chunk with one call, until nobody sends any more. After a failure it only counts.
+fn write_all(
+    mut files: Files,
+    filled: &Receiver<Chunk>,
+    written: &Sender<Chunk>,
+    waiting: &AtomicUsize,
+    has_failed: &AtomicBool,
+) -> (Files, WriterOutcome) {
+    let mut outcome = WriterOutcome::default();
+    for mut chunk in filled {
+        if outcome.failure.is_none()
+            && let Err(error) = files.write(&chunk.blocks)
+        {
+            outcome.failure = Some(error);
+            has_failed.store(true, Ordering::Relaxed);
+        }
+        if outcome.failure.is_some() {
+            outcome.unwritten += chunk.packets;
+        }
+        chunk.blocks.clear();
+        chunk.packets = 0;
+        waiting.fetch_sub(1, Ordering::Relaxed);
+        // At the end there is nobody who would fill it.
+        let _ = written.send(chunk);
+    }
+    (files, outcome)
+}
