@@ -313,7 +313,8 @@ impl<W: Write> Printer<W> {
             None => writeln!(self.writer)?,
         }
         if !self.is_brief {
-            for (number, message) in (first..).zip(packet.messages(payload)) {
+            // The messages come first, so that no number is taken behind the last.
+            for (message, number) in packet.messages(payload).zip(first..) {
                 match text(message) {
                     Some(text) => writeln!(self.writer, "  {number}: {text}")?,
                     None => writeln!(self.writer, "  {number}: {} bytes {}", message.len(), hex(message))?,
@@ -430,6 +431,13 @@ mod tests {
             "session": "EQ", "kind": "data", "first": 7, "count": 2, "messages": [{ "text": "bid" }, { "hex": "00ff" }],
         });
         assert_eq!(object, expected);
+    }
+
+    #[test]
+    fn the_last_number_that_a_message_can_have_is_shown() {
+        let mut payload = packet(&[b"bid"]);
+        payload[10..18].copy_from_slice(&(u64::MAX - 1).to_be_bytes());
+        assert!(printed(false, &payload, GROUP).ends_with("  18446744073709551614: bid\n"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the `seqcast` command is made of; a library only so that benches can use its parts.
 
+pub mod check;
 pub mod demo;
 pub mod dump;
 pub mod feed;

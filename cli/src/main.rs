@@ -1,7 +1,7 @@
 //! The `seqcast` command.
 
 use clap::{Parser, Subcommand};
-use seqcast::{demo, dump, generate, publish, record, retransmit, subscribe};
+use seqcast::{check, demo, dump, generate, publish, record, retransmit, subscribe};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -26,6 +26,7 @@ enum Command {
     Retransmit(Box<retransmit::Options>),
     Record(Box<record::Options>),
     Dump(dump::Options),
+    Check(check::Options),
     Generate(generate::Options),
     Demo(demo::Options),
 }
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Retransmit(options) => retransmit::run(&options),
         Command::Record(options) => record::run(&options),
         Command::Dump(options) => dump::run(&options),
+        Command::Check(options) => check::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Demo(options) => demo::run(&options),
     };

@@ -1,6 +1,7 @@
 //! Puts the messages of one session in order: what comes twice is dropped, what comes early waits for what is missing.
 
 use super::counters::CaptureCounters;
+use crate::feed::hash;
 use seqcast_recovery::Nanos;
 use std::collections::BTreeMap;
 
@@ -140,16 +141,4 @@ impl Order {
 
 fn slot(number: u64) -> usize {
     number as usize % REMEMBERED
-}
-
-/// Mixes eight bytes at a time by multiplication; never 0. Nothing depends on its quality but a warning.
-fn hash(payload: &[u8]) -> u64 {
-    let mut hash = payload.len() as u64;
-    for chunk in payload.chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        hash ^= hash >> 32;
-    }
-    hash | 1
 }
