@@ -17,6 +17,7 @@ pub mod progress;
 pub mod publish;
 pub mod record;
 pub mod repair;
+pub mod replay;
 pub mod retransmit;
 pub mod standard_input;
 pub mod subscribe;

@@ -31,7 +31,7 @@ pub use format::Format;
 pub use frames::{Frame, Frames};
 pub use warning::Warning;
 
-use capture::Capture;
+use capture::{Capture, Stamp};
 use seqcast_recovery::Nanos;
 use source::Source;
 use std::fs::File;
@@ -45,6 +45,8 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
     /// When its packet was captured, since 1970; `None` where the format knows no times.
     pub time: Option<Nanos>,
+    /// The number of that packet's frame in the capture, from 1 on; 0 where the format knows no packets.
+    pub frame: u64,
 }
 
 /// Reads messages, one after the other, from a file, standard input, or any reader.
@@ -137,11 +139,12 @@ impl Input {
     #[expect(clippy::should_implement_trait, reason = "a message borrows the buffer, which an Iterator cannot say")]
     pub fn next(&mut self) -> Result<Option<Message<'_>>, InputError> {
         let found = match &mut self.decoder {
-            Decoder::Blocks => blocks::find(&mut self.source).map(|found| found.map(|found| (found, None))),
-            Decoder::Lines => lines::find(&mut self.source).map(|found| found.map(|found| (found, None))),
+            Decoder::Blocks => blocks::find(&mut self.source).map(|found| found.map(|found| (found, Stamp::default()))),
+            Decoder::Lines => lines::find(&mut self.source).map(|found| found.map(|found| (found, Stamp::default()))),
             Decoder::Pcap(capture) => capture.find(&mut self.source),
         };
-        let Some((found, time)) = found.map_err(|problem| InputError::new(&self.name, problem))? else {
+        let Some((found, Stamp { time, frame })) = found.map_err(|problem| InputError::new(&self.name, problem))?
+        else {
             return Ok(None);
         };
         let payload = match (found, &self.decoder) {
@@ -149,7 +152,7 @@ impl Input {
             (Found::Held, _) => &[],
             (Found::Window { at, length }, _) => &self.source.window()[at..at + length],
         };
-        Ok(Some(Message { payload, time }))
+        Ok(Some(Message { payload, time, frame }))
     }
 
     /// What the user should be told about the input so far; complete once [`Input::next`] has returned `None`.

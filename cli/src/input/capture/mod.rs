@@ -24,6 +24,7 @@ pub use counters::CaptureCounters;
 pub use link::{Datagram, Skipped};
 
 pub(super) use file::CaptureFile;
+pub(super) use record::Stamp;
 
 use super::Found;
 use super::error::Problem;
@@ -32,7 +33,6 @@ use crate::feed::{FeedPacket, StreamId};
 use order::Order;
 use record::Record;
 use seqcast_protocol::LENGTH_BYTES;
-use seqcast_recovery::Nanos;
 
 /// Reads a capture from its first frame to its last.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ struct Rest {
     at: usize,
     number: u64,
     count: u16,
-    time: Option<Nanos>,
+    stamp: Stamp,
 }
 
 impl Capture {
@@ -89,7 +89,7 @@ impl Capture {
     }
 
     /// Finds the next message in order.
-    pub(super) fn find(&mut self, source: &mut Source) -> Result<Option<(Found, Option<Nanos>)>, Problem> {
+    pub(super) fn find(&mut self, source: &mut Source) -> Result<Option<(Found, Stamp)>, Problem> {
         loop {
             if let Some(found) = self.next_in_order(source) {
                 self.counters.messages += 1;
@@ -107,25 +107,25 @@ impl Capture {
     }
 
     /// The next message out of the reorder window or the current packet.
-    fn next_in_order(&mut self, source: &Source) -> Option<(Found, Option<Nanos>)> {
+    fn next_in_order(&mut self, source: &Source) -> Option<(Found, Stamp)> {
         let Followed { stream, order, .. } = self.followed.as_mut()?;
         loop {
-            if let Some((payload, time)) = order.take_held() {
+            if let Some((payload, stamp)) = order.take_held() {
                 self.held = payload;
-                return Some((Found::Held, time));
+                return Some((Found::Held, stamp));
             }
-            let Rest { at, number, count, time } = self.rest;
+            let Rest { at, number, count, stamp } = self.rest;
             if count == 0 {
                 return None;
             }
             let block = &source.window()[at..];
             let length = stream.length([block[0], block[1]]);
             let payload = &block[LENGTH_BYTES..LENGTH_BYTES + length];
-            self.rest = Rest { at: at + LENGTH_BYTES + length, number: number + 1, count: count - 1, time };
-            if order.is_next(number, payload, time, &mut self.counters) {
-                return Some((Found::Window { at: at + LENGTH_BYTES, length }, time));
+            self.rest = Rest { at: at + LENGTH_BYTES + length, number: number + 1, count: count - 1, stamp };
+            if order.is_next(number, payload, stamp, &mut self.counters) {
+                return Some((Found::Window { at: at + LENGTH_BYTES, length }, stamp));
             }
-            order.give_up_if_due(time, &mut self.counters);
+            order.give_up_if_due(stamp.time, &mut self.counters);
         }
     }
 
@@ -159,7 +159,7 @@ impl Capture {
                 at: payload_at + packet.stream.blocks_at(),
                 number: packet.first,
                 count: packet.count,
-                time: record.time,
+                stamp: Stamp { time: record.time, frame: self.counters.frames },
             };
         } else {
             self.counters.foreign += u64::from(packet.count);
@@ -180,7 +180,7 @@ impl Capture {
         }
     }
 
-    fn end(&mut self, source: &Source) -> Result<Option<(Found, Option<Nanos>)>, Problem> {
+    fn end(&mut self, source: &Source) -> Result<Option<(Found, Stamp)>, Problem> {
         match &mut self.followed {
             Some(followed) => followed.order.end(followed.announced, &mut self.counters),
             None if self.counters.frames > 0 && self.counters.heartbeats == 0 => {

@@ -14,6 +14,15 @@ pub(in crate::input) struct Record {
     pub(in crate::input) time: Option<Nanos>,
 }
 
+/// When a message came, and in which frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::input) struct Stamp {
+    /// When its frame was captured, since 1970.
+    pub(in crate::input) time: Option<Nanos>,
+    /// The number of the frame, from 1 on; 0 where there are none.
+    pub(in crate::input) frame: u64,
+}
+
 /// How the machine that captured wrote its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ByteOrder {
