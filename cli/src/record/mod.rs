@@ -13,7 +13,7 @@ use crate::options::{self, DEFAULT_LINE_A, OptionalAddress};
 use crate::outcome::{Condition, Outcome};
 use delivery::Packets;
 use files::{Files, Rotation};
-use recorder::{CHUNK_BYTES, Recorder};
+use recorder::{CHUNK_BYTES, Recorder, Reserve};
 use seqcast_recovery::Nanos;
 use seqcast_subscriber::{Line, LineSource, OpenError, SessionChoice, Start, Subscriber};
 use seqcast_transport::{Clock, LineAddress};
@@ -105,6 +105,8 @@ enum From {
 
 fn record(options: &Options) -> Result<Outcome, Outcome> {
     let interrupt = Interrupt::new().map_err(|error| Outcome::failed(&error))?;
+    // Before anything comes.
+    let reserve = Reserve::new(options.buffer);
     let mut from = open(options)?;
     let description = match from {
         From::Lines(_) => STAMPED,
@@ -119,7 +121,7 @@ fn record(options: &Options) -> Result<Outcome, Outcome> {
     let rotation = Rotation { bytes: options.rotate_bytes, every: options.rotate_every.map(Nanos::from) };
     let files = Files::create(&options.output, rotation, beginning);
     let files = files.map_err(|error| Outcome::unwritable(&options.output, &error))?;
-    let mut recorder = Recorder::new(files, options.buffer).map_err(|error| Outcome::failed(&error))?;
+    let mut recorder = Recorder::new(files, reserve).map_err(|error| Outcome::failed(&error))?;
     let started = Clock::now();
     let limit = Limit::new(options.count, options.time);
     match &mut from {

@@ -24,6 +24,22 @@ struct Chunk {
     packets: u64,
 }
 
+/// The memory for what waits for the disk, reserved and touched.
+#[derive(Debug)]
+pub(super) struct Reserve(Vec<Chunk>);
+
+impl Reserve {
+    /// Reserves so many bytes, two chunks at the least.
+    pub(super) fn new(bytes: usize) -> Self {
+        let chunk = || {
+            let mut blocks = vec![1; CHUNK_BYTES];
+            blocks.clear();
+            Chunk { blocks, packets: 0 }
+        };
+        Self(std::iter::repeat_with(chunk).take((bytes / CHUNK_BYTES).max(2)).collect())
+    }
+}
+
 /// Takes datagrams, and has them written.
 #[derive(Debug)]
 pub(super) struct Recorder {
@@ -60,15 +76,12 @@ pub(super) struct Recorded {
 }
 
 impl Recorder {
-    /// Reserves `buffer_bytes`, two chunks at the least, and begins to write to `files`.
-    pub(super) fn new(files: Files, buffer_bytes: usize) -> io::Result<Self> {
+    /// Begins to write to `files`.
+    pub(super) fn new(files: Files, reserve: Reserve) -> io::Result<Self> {
         let (filled, to_write) = channel();
         let (written, free) = channel();
-        for _ in 0..(buffer_bytes / CHUNK_BYTES).max(2) {
-            // Touched, so that there is memory for it when it is needed.
-            let mut blocks = vec![1; CHUNK_BYTES];
-            blocks.clear();
-            written.send(Chunk { blocks, packets: 0 }).expect("the receiver is there");
+        for chunk in reserve.0 {
+            written.send(chunk).expect("the receiver is there");
         }
         let (waiting, has_failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let thread = {
