@@ -42,6 +42,7 @@ pub(super) struct Comparison {
 /// How far a line has come.
 #[derive(Clone, Copy, Debug, Default)]
 struct Side {
+    has_begun: bool,
     first: Option<u64>,
     next: u64,
     /// How many times its numbers have begun again.
@@ -61,7 +62,8 @@ impl Comparison {
 
     /// The line with this index begins where the other one is.
     pub(super) fn begin(&mut self, index: usize) {
-        self.sides[index].restarts = self.sides[1 - index].restarts;
+        let restarts = self.sides[1 - index].restarts;
+        self.sides[index] = Side { has_begun: true, restarts, ..Side::default() };
     }
 
     /// The part of the line with this index.
@@ -77,7 +79,8 @@ impl Comparison {
 
     /// Whether this line has begun again, and the other has not yet.
     fn is_ahead(&self, index: usize) -> bool {
-        self.sides[index].restarts > self.sides[1 - index].restarts
+        let (side, other) = (self.sides[index], self.sides[1 - index]);
+        other.has_begun && side.restarts > other.restarts
     }
 
     fn saw(&mut self, index: usize, number: u64, hash: u64) {
@@ -165,12 +168,12 @@ impl Witness for SideOf<'_> {
     fn restarted(&mut self) {
         let Self { comparison, index } = self;
         comparison.sides[*index].restarts += 1;
-        let [first, second] = comparison.sides;
-        if first.restarts == second.restarts {
+        let other = comparison.sides[1 - *index];
+        if !other.has_begun || other.restarts == comparison.sides[*index].restarts {
             comparison.settle(comparison.end);
             (comparison.base, comparison.end) = (0, 0);
             for side in &mut comparison.sides {
-                *side = Side { restarts: side.restarts, ..Side::default() };
+                *side = Side { first: None, next: 0, ..*side };
             }
         }
     }
@@ -184,9 +187,17 @@ fn slot(number: u64) -> usize {
 mod tests {
     use super::*;
 
+    /// Both lines are there.
+    fn begun() -> Comparison {
+        let mut comparison = Comparison::new();
+        comparison.begin(0);
+        comparison.begin(1);
+        comparison
+    }
+
     /// What is found when the lines bring these numbers, each with these bytes, in this order.
     fn compared(seen: impl IntoIterator<Item = (usize, u64, u64)>) -> ComparisonCounters {
-        let mut comparison = Comparison::new();
+        let mut comparison = begun();
         for (index, number, hash) in seen {
             comparison.side(index).saw(number, hash);
         }
@@ -223,7 +234,7 @@ mod tests {
     fn what_lies_outside_of_either_line_is_no_difference() {
         let order = [(0, 1, 9), (0, 2, 9), (1, 2, 9), (0, 3, 9), (0, 4, 9)];
         assert_eq!(compared(order), ComparisonCounters { compared: 1, ..Default::default() });
-        let mut comparison = Comparison::new();
+        let mut comparison = begun();
         for (index, number) in [(0, 1), (1, 1), (0, 2)] {
             comparison.side(index).saw(number, 9);
         }
@@ -248,7 +259,7 @@ mod tests {
 
     #[test]
     fn lines_that_begin_again_are_compared_from_where_both_have() {
-        let mut comparison = Comparison::new();
+        let mut comparison = begun();
         let mut saw = |index, number, hash| comparison.side(index).saw(number, hash);
         saw(0, 1, 9);
         saw(0, 2, 9);
@@ -264,5 +275,17 @@ mod tests {
         saw(1, 2, 5);
         let found = comparison.finish();
         assert_eq!(found, ComparisonCounters { compared: 3, uncompared: 1, ..Default::default() });
+    }
+
+    #[test]
+    fn a_line_that_comes_behind_a_new_beginning_is_compared_with_that() {
+        let mut comparison = Comparison::new();
+        comparison.begin(0);
+        comparison.side(0).saw(1, 9);
+        comparison.side(0).restarted();
+        comparison.side(0).saw(1, 5);
+        comparison.begin(1);
+        comparison.side(1).saw(1, 5);
+        assert_eq!(comparison.finish(), ComparisonCounters { compared: 1, ..Default::default() });
     }
 }

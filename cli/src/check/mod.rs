@@ -81,8 +81,12 @@ fn check(options: &Options) -> Result<Outcome, Outcome> {
     }
     let report = captures.finish();
     let mut outcome = report.judge();
-    if let Some(error) = failure {
-        outcome.add(Condition::Failed(chain(&error)));
+    match failure {
+        Some(error) => outcome.add(Condition::Failed(chain(&error))),
+        None if report.is_empty() => {
+            outcome.add(Condition::Failed("there is no IEX-TP or MoldUDP64 packet".to_owned()));
+        }
+        None => {}
     }
     if interrupt.is_raised() {
         outcome.add(Condition::Failed("interrupted before the end".to_owned()));
