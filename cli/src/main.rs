@@ -11,7 +11,7 @@ use std::process::ExitCode;
 /// publisher answers from memory.
 ///
 /// Exit codes, the first that holds: 2 usage or settings; 1 anything else that failed; 4 nobody heard for
-/// --silent-after; 3 messages lost, or a gap open at the end; 0.
+/// --silent-after; 3 messages lost, a gap open at the end, something found by check or not recorded by record; 0.
 #[derive(Debug, Parser)]
 #[command(name = "seqcast", version, propagate_version = true)]
 struct Cli {

@@ -59,7 +59,7 @@ fn check(options: &Options) -> Result<Outcome, Outcome> {
     let interrupt = Interrupt::new().map_err(|error| Outcome::failed(&error))?;
     let files = options.files.iter().map(Frames::open).collect::<Result<Vec<_>, _>>();
     let mut captures = Captures::new(files.map_err(|error| Outcome::failed(&error))?, &options.line);
-    let mut progress = Progress::new();
+    let mut progress = Progress::of("frames");
     let mut failure = None;
     while !interrupt.is_raised() {
         match captures.step() {

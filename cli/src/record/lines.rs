@@ -17,7 +17,7 @@ pub(super) const BUSY_WAIT: Nanos = Nanos::from_millis(1);
 /// Records until a limit is reached, the disk fails, or the user interrupts.
 pub(super) fn record(lines: &mut [LiveLine], recorder: &mut Recorder, limit: Limit, interrupt: &Interrupt) {
     let fds: Vec<_> = lines.iter().map(LiveLine::fd).collect();
-    let mut progress = Progress::new();
+    let mut progress = Progress::of("datagrams");
     while !interrupt.is_raised() && !recorder.has_failed() && !limit.is_reached_by(recorder.taken()) {
         let Some(timeout) = limit.wait() else { break };
         if take(lines, recorder, limit) == 0 {

@@ -184,3 +184,40 @@ fn write_all(
     }
     (files, outcome)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::files::Rotation;
+    use super::*;
+    use std::fs;
+
+    fn recorded(name: &str, reserve: Reserve, datagrams: u64) -> (Recorded, Vec<u8>) {
+        let path = std::env::temp_dir().join(format!("seqcast-{name}-{}", std::process::id()));
+        let files = Files::create(&path, Rotation::default(), b"head".to_vec()).unwrap();
+        let mut recorder = Recorder::new(files, reserve).unwrap();
+        let (source, destination) = ("10.1.0.5:40000".parse().unwrap(), "239.1.1.1:30001".parse().unwrap());
+        for _ in 0..datagrams {
+            recorder.take(0, Nanos(1), &Datagram { source, destination, payload: &[7; 1_000] });
+        }
+        assert_eq!(recorder.taken(), datagrams);
+        let recorded = recorder.finish();
+        let written = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        (recorded, written)
+    }
+
+    #[test]
+    fn everything_is_written_in_the_end() {
+        let (recorded, written) = recorded("written", Reserve::new(8 << 20), 1_000);
+        assert_eq!((recorded.datagrams, recorded.bytes, recorded.unwritten), (1_000, 1_000_000, 0));
+        assert_eq!(written.len(), 4 + 1_000 * pcapng::packet_bytes(1_000));
+        assert_eq!(recorded.files.bytes, written.len() as u64);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_and_left_out() {
+        let (recorded, written) = recorded("no-room", Reserve(Vec::new()), 3);
+        assert_eq!((recorded.datagrams, recorded.bytes, recorded.unwritten), (0, 0, 3));
+        assert_eq!(written, b"head");
+    }
+}

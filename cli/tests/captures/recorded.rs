@@ -204,6 +204,19 @@ fn files_are_rotated_without_a_loss_and_never_overwritten() {
     assert_eq!(fs::read(name(1)).unwrap(), before);
 }
 
+#[test]
+fn a_recording_ends_when_told_to() {
+    let place = Place::new("bounded");
+    let (line, counted, timed) = (place.line().to_string(), place.path("counted.pcapng"), place.path("timed.pcapng"));
+    let ended = record(&place, &[&line], &timed, &["--time", "200ms"]).wait().expect_code(0).json();
+    assert_eq!((number(&ended, "packets"), packets(&timed).0.len()), (0, 0));
+    let recording = record(&place, &[&line], &counted, &["--count", "7", "--time", "50s"]);
+    let input = place.generate("input", 1_000, 6);
+    place.publish(&input, &["--pace", "10000/s", "--linger", "0s"]).run().expect_code(0);
+    assert_eq!(number(&recording.wait().expect_code(0).json(), "packets"), 7);
+    assert_eq!(packets(&counted).0.len(), 7);
+}
+
 /// A file that may not grow stands for a disk that is full.
 #[test]
 fn what_the_disk_does_not_take_is_told_and_the_file_stays_whole() {
