@@ -15,6 +15,8 @@
 //!
 //! A record that is cut off by the end of the input is a [`Warning`], after everything that came before it; damaged
 //! input is an [`InputError`] that names the offset (of the decompressed bytes, for gzip). Neither panics.
+//!
+//! Whoever looks at the packets of a capture rather than at its messages reads [`Frames`].
 
 mod blocks;
 mod capture;

@@ -42,9 +42,9 @@ const DELIVERED: &str = "times are those of delivery, to the microsecond; packet
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {
-    /// A line to listen to, or two
-    #[arg(value_name = "LINE", required = true, num_args = 1..=2, long_help = "A line to listen to, or two: GROUP:PORT[@INTERFACE][,source=ADDRESS]|ADDRESS:PORT[,source=ADDRESS]; \
-        with --recover-from, ring:FILE, too")]
+    /// A line to listen to, or two: GROUP:PORT[@INTERFACE][,source=ADDRESS]|ADDRESS:PORT[,source=ADDRESS]; with
+    /// --recover-from also ring:FILE
+    #[arg(value_name = "LINE", required = true, num_args = 1..=2)]
     lines: Vec<LineSource>,
     /// The file to write; a number comes before its extension when files are rotated
     #[arg(long, value_name = "FILE.pcapng")]
@@ -99,7 +99,7 @@ pub fn run(options: &Options) -> Outcome {
 }
 
 /// What is recorded.
-enum From {
+enum Heard {
     Lines(Vec<LiveLine>),
     Subscriber(Box<Subscriber>),
 }
@@ -108,15 +108,11 @@ fn record(options: &Options) -> Result<Outcome, Outcome> {
     let interrupt = Interrupt::new().map_err(|error| Outcome::failed(&error))?;
     // Before anything comes.
     let reserve = Reserve::new(options.buffer);
-    let mut from = open(options)?;
-    let description = match from {
-        From::Lines(_) => STAMPED,
-        From::Subscriber(_) => DELIVERED,
-    };
+    let mut heard = open(options)?;
     let names: Vec<String> = options.lines.iter().map(ToString::to_string).collect();
-    let interfaces = match from {
-        From::Lines(_) => names.clone(),
-        From::Subscriber(_) => vec![names.join(" and ")],
+    let (interfaces, description) = match heard {
+        Heard::Lines(_) => (names.clone(), STAMPED),
+        Heard::Subscriber(_) => (vec![names.join(" and ")], DELIVERED),
     };
     let beginning = pcapng::beginning(interfaces.iter().map(|name| (name.as_str(), description)));
     let rotation = Rotation { bytes: options.rotate_bytes, every: options.rotate_every.map(Nanos::from) };
@@ -125,15 +121,15 @@ fn record(options: &Options) -> Result<Outcome, Outcome> {
     let mut recorder = Recorder::new(files, reserve).map_err(|error| Outcome::failed(&error))?;
     let started = Clock::now();
     let limit = Limit::new(options.count, options.time);
-    match &mut from {
-        From::Lines(lines) => lines::record(lines, &mut recorder, limit, &interrupt),
-        From::Subscriber(subscriber) => {
+    match &mut heard {
+        Heard::Lines(lines) => lines::record(lines, &mut recorder, limit, &interrupt),
+        Heard::Subscriber(subscriber) => {
             let (source, destination) = addresses(options);
             Packets::new(&mut recorder, source, destination).record(subscriber, limit, options.until_end, &interrupt);
         }
     }
     let elapsed = Clock::now() - started;
-    let summary = Summary { names: &names, from: &from, recorded: recorder.finish(), elapsed };
+    let summary = Summary { names: &names, heard: &heard, recorded: recorder.finish(), elapsed };
     let mut outcome = summary.judge(&options.output);
     summary.print();
     if options.json
@@ -144,7 +140,7 @@ fn record(options: &Options) -> Result<Outcome, Outcome> {
     Ok(outcome)
 }
 
-fn open(options: &Options) -> Result<From, Outcome> {
+fn open(options: &Options) -> Result<Heard, Outcome> {
     if options.recover_from.is_empty() {
         let open = |line: &LineSource| {
             LiveLine::open(line, &options.interface).map_err(|error| match line.address() {
@@ -152,7 +148,7 @@ fn open(options: &Options) -> Result<From, Outcome> {
                 None => Condition::Settings(format!("{line}: {error}; add --recover-from none")).into(),
             })
         };
-        return options.lines.iter().map(open).collect::<Result<_, _>>().map(From::Lines);
+        return options.lines.iter().map(open).collect::<Result<_, _>>().map(Heard::Lines);
     }
     if options.recover_from.len() > 1 && options.recover_from.contains(&OptionalAddress::None) {
         let words = "--recover-from: none and an address exclude each other";
@@ -175,7 +171,7 @@ fn open(options: &Options) -> Result<From, Outcome> {
         OpenError::RecoverFrom(..) => Outcome::option("--recover-from", &error),
         _ => Outcome::settings(&error),
     });
-    Ok(From::Subscriber(Box::new(subscriber?)))
+    Ok(Heard::Subscriber(Box::new(subscriber?)))
 }
 
 /// Between whom the packets of a subscriber are shown: from the first that is asked, to the first line. A ring has no

@@ -1,6 +1,6 @@
 //! What was recorded, in words and as JSON.
 
-use super::From;
+use super::Heard;
 use super::recorder::Recorded;
 use crate::live::LiveLine;
 use crate::outcome::{Condition, Outcome};
@@ -14,7 +14,7 @@ use std::path::Path;
 pub(super) struct Summary<'a> {
     /// The lines, as they were written.
     pub(super) names: &'a [String],
-    pub(super) from: &'a From,
+    pub(super) heard: &'a Heard,
     pub(super) recorded: Recorded,
     pub(super) elapsed: Nanos,
 }
@@ -22,9 +22,9 @@ pub(super) struct Summary<'a> {
 impl Summary<'_> {
     /// How many datagrams the kernel has dropped.
     fn kernel_drops(&self) -> u64 {
-        match self.from {
-            From::Lines(lines) => lines.iter().map(LiveLine::kernel_drops).sum(),
-            From::Subscriber(subscriber) => subscriber.counters().kernel_drops,
+        match self.heard {
+            Heard::Lines(lines) => lines.iter().map(LiveLine::kernel_drops).sum(),
+            Heard::Subscriber(subscriber) => subscriber.counters().kernel_drops,
         }
     }
 
@@ -38,9 +38,9 @@ impl Summary<'_> {
             }
         };
         incomplete(*unwritten, "packet", "not recorded: the disk did not take them");
-        match self.from {
-            From::Lines(_) => incomplete(self.kernel_drops(), "datagram", "not recorded: dropped by the kernel"),
-            From::Subscriber(subscriber) => {
+        match self.heard {
+            Heard::Lines(_) => incomplete(self.kernel_drops(), "datagram", "not recorded: dropped by the kernel"),
+            Heard::Subscriber(subscriber) => {
                 incomplete(subscriber.counters().subscription.lost, "message", "lost");
                 incomplete(subscriber.subscription().open_gaps() as u64, "gap", "open at the end");
             }
@@ -65,8 +65,8 @@ impl Summary<'_> {
             count(files.bytes, "byte"),
             thousands(*unwritten),
         );
-        match self.from {
-            From::Lines(lines) => {
+        match self.heard {
+            Heard::Lines(lines) => {
                 for (name, line) in self.names.iter().zip(lines) {
                     let counters = line.counters();
                     let _ = writeln!(
@@ -80,7 +80,7 @@ impl Summary<'_> {
                     );
                 }
             }
-            From::Subscriber(subscriber) => {
+            Heard::Subscriber(subscriber) => {
                 let counters = subscriber.counters().subscription;
                 let _ = writeln!(
                     stderr,
@@ -110,8 +110,8 @@ impl Summary<'_> {
             "elapsed_s": self.elapsed.as_duration().as_secs_f64(),
             "exit_code": exit_code,
         });
-        match self.from {
-            From::Lines(lines) => {
+        match self.heard {
+            Heard::Lines(lines) => {
                 let line = |(name, line): (&String, &LiveLine)| {
                     let counters = line.counters();
                     json!({
@@ -125,7 +125,7 @@ impl Summary<'_> {
                 };
                 object["lines"] = self.names.iter().zip(lines).map(line).collect();
             }
-            From::Subscriber(subscriber) => {
+            Heard::Subscriber(subscriber) => {
                 let counters = subscriber.counters().subscription;
                 object["session"] = json!(subscriber.session().map(|session| session.to_string()));
                 object["messages"] = json!(counters.messages);
