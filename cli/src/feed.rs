@@ -262,8 +262,8 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// Stands for the bytes of a message where two are compared; never 0. It mixes eight bytes at a time by multiplication:
-/// messages that differ in no more than eight bytes side by side never have the same.
+/// Stands for the bytes of a message where two are compared; never 0. It mixes eight bytes at a time by multiplication: two
+/// messages that differ have the same once in 2^63, unless somebody made them so.
 pub(crate) fn hash(message: &[u8]) -> u64 {
     let mut hash = message.len() as u64;
     for chunk in message.chunks(8) {
