@@ -95,8 +95,7 @@ impl Output {
             file.seek(SeekFrom::End(0))?;
             file
         } else if path.as_os_str() == "-" {
-            // Past the standard library's own buffer, which looks for the ends of lines.
-            File::from(io::stdout().as_fd().try_clone_to_owned()?)
+            standard_output()?
         } else {
             File::create(path)?
         };
@@ -180,6 +179,16 @@ impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Output").field("format", &self.format).finish_non_exhaustive()
     }
+}
+
+/// Standard output, written through a buffer; after an `interrupt`, a write that its reader has stalled fails.
+pub(crate) fn buffered_standard_output(interrupt: &Interrupt) -> io::Result<BufWriter<impl Write>> {
+    Ok(BufWriter::with_capacity(BUFFER_BYTES, InterruptibleFile::new(standard_output()?, interrupt)?))
+}
+
+/// Standard output past the standard library's own buffer, which looks for the ends of lines.
+fn standard_output() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
 /// Counts what is taken.

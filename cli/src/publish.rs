@@ -8,8 +8,11 @@ use crate::outcome::{Condition, Outcome, chain};
 use crate::pace::{Pace, Schedule, wait_until};
 use crate::progress::{Progress, count, thousands};
 use crate::repair::{self, RepairOptions};
+use crate::replay::Replay;
 use crate::standard_input::{self, StandardInput, is_not_there_yet};
 use crate::thread::ThreadOptions;
+use crate::times;
+use hdrhistogram::Histogram;
 use seqcast_protocol::SessionId;
 use seqcast_publisher::{
     ClientReport, Closed, Headroom, Line, LineCounters, OpenError, PublishError, Publisher, PublisherCounters,
@@ -49,7 +52,8 @@ pub struct Options {
     #[arg(long)]
     format: Option<Format>,
     /// When messages leave: max, N/s, recorded, recorded*X. Unless given, captures leave as recorded, standard input as
-    /// it comes, other files at 100000/s. max overruns any reader
+    /// it comes, other files at 100000/s. recorded*X is X times as fast as recorded; each recorded packet leaves as one, and
+    /// the summary says how late. max overruns any reader
     #[arg(long, value_name = "PACE")]
     pace: Option<Pace>,
     /// The session, 1 to 10 characters. Unless given, that of the --ring to go on with, else the start time in µs, in base 36
@@ -144,6 +148,7 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
         input,
         spins: options.thread.core.is_some(),
         schedule: Schedule::new(pace, started),
+        replay: matches!(pace, Pace::Recorded(_)).then(Replay::new),
         interrupt: &interrupt,
         progress: Progress::new(),
         payload_bytes: 0,
@@ -180,7 +185,9 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     }
     let has_line_b = options.line_b.as_ref().is_some_and(|line| line.0.is_some());
     let bytes = feed.payload_bytes;
-    let summary = Summary { session, oldest, next, retained, has_line_b, bytes, published, counters, clients };
+    let pace_error = feed.replay.as_ref().map(Replay::errors);
+    let summary =
+        Summary { session, oldest, next, retained, has_line_b, bytes, published, pace_error, counters, clients };
     summary.print(&feed.input.warnings().iter().map(ToString::to_string).collect::<Vec<_>>());
     if options.json
         && let Err(error) = writeln!(std::io::stdout().lock(), "{}", summary.json())
@@ -254,6 +261,8 @@ struct Feed<'a> {
     input: Input,
     spins: bool,
     schedule: Schedule,
+    /// At the recorded pace.
+    replay: Option<Replay>,
     interrupt: &'a Interrupt,
     progress: Progress,
     payload_bytes: u64,
@@ -297,6 +306,9 @@ impl Feed<'_> {
                 }
                 Err(error) => return Err(format!("--input: {}", chain(&error))),
             };
+            if let Some(replay) = &mut self.replay {
+                replay.begin(message.frame, publisher).map_err(|error| chain(&error))?;
+            }
             let due = self.schedule.next_due(message.time);
             if due > now {
                 now = Clock::now();
@@ -308,16 +320,28 @@ impl Feed<'_> {
             }
             let number = publisher.publish(message.payload).map_err(|error| in_words(&error, publisher.next()))?;
             self.payload_bytes += message.payload.len() as u64;
+            if let Some(replay) = &mut self.replay {
+                replay.published(due);
+            }
             if number % 16_384 == 0 {
                 show(&mut self.progress, publisher);
             }
         }
-        Ok(())
+        self.flush(publisher)
+    }
+
+    /// Sends what has been read.
+    fn flush(&mut self, publisher: &mut Publisher) -> Result<(), String> {
+        let flushed = match &mut self.replay {
+            Some(replay) => replay.flush(publisher),
+            None => publisher.flush().map(|_| ()),
+        };
+        flushed.map_err(|error| chain(&error))
     }
 
     /// Sends what has been read, then waits for standard input, or long enough to look for an interrupt.
     fn wait_for_stdin(&mut self, publisher: &mut Publisher) -> Result<(), String> {
-        let _ = publisher.flush().map_err(|error| chain(&error))?;
+        self.flush(publisher)?;
         show(&mut self.progress, publisher);
         standard_input::wait().map_err(|error| format!("standard input: {error}"))
     }
@@ -342,7 +366,7 @@ fn in_words(error: &PublishError, number: u64) -> String {
 }
 
 /// What a publisher did.
-struct Summary {
+struct Summary<'a> {
     session: SessionId,
     oldest: u64,
     next: u64,
@@ -350,11 +374,13 @@ struct Summary {
     has_line_b: bool,
     bytes: u64,
     published: Nanos,
+    /// How late packets left, at the recorded pace.
+    pace_error: Option<&'a Histogram<u64>>,
     counters: PublisherCounters,
     clients: Vec<ClientReport>,
 }
 
-impl Summary {
+impl Summary<'_> {
     fn print(&self, warnings: &[String]) {
         let mut stderr = std::io::stderr().lock();
         let retransmitter = &self.counters.retransmitter;
@@ -393,6 +419,9 @@ impl Summary {
             count(responder.messages, "message"),
             responder.overwritten,
         );
+        if let Some(errors) = self.pace_error {
+            let _ = writeln!(stderr, "later than recorded: {}", times::distribution(errors));
+        }
         for words in repair::clients_in_words(&self.clients) {
             let _ = writeln!(stderr, "{words}");
         }
@@ -430,6 +459,7 @@ impl Summary {
             "answers_refused": retransmitter.refused_sends,
             "heartbeats": retransmitter.heartbeats,
             "elapsed_s": self.published.as_duration().as_secs_f64(),
+            "pace_error": self.pace_error.map(times::json),
             "lines": { "a": line(Line::A), "b": self.has_line_b.then(|| line(Line::B)) },
         })
     }

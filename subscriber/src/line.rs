@@ -51,6 +51,15 @@ impl LineSource {
         Self(Kind::Ring(file.into()))
     }
 
+    /// The address to listen at, and the only sender to hear, unless it is a ring.
+    #[must_use]
+    pub fn address(&self) -> Option<(&LineAddress, Option<Ipv4Addr>)> {
+        match &self.0 {
+            Kind::Socket { address, source } => Some((address, *source)),
+            Kind::Ring(_) => None,
+        }
+    }
+
     /// The file of the ring, if it is one.
     pub(crate) fn ring_file(&self) -> Option<&Path> {
         match &self.0 {
