@@ -67,6 +67,8 @@ pub struct Subscription {
     is_caught_up: bool,
     is_end_told: bool,
     is_stopped: bool,
+    /// Whether it has stopped, and the application has yet to be told.
+    owes_stopped: bool,
     has_begun: bool,
     has_asked_unheard: bool,
     opened_at: Nanos,
@@ -123,6 +125,7 @@ impl Subscription {
             is_caught_up: false,
             is_end_told: false,
             is_stopped: false,
+            owes_stopped: false,
             has_begun: false,
             has_asked_unheard: false,
             opened_at: now,
@@ -268,6 +271,9 @@ impl Subscription {
     ///
     /// `Break` from `sink` stops behind the event it was given; the rest follows at the next call.
     pub fn advance(&mut self, now: Nanos, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        if core::mem::take(&mut self.owes_stopped) {
+            return sink(Event::Status(Status::Stopped { next: self.expected }));
+        }
         if self.is_stopped {
             return Continue(());
         }
