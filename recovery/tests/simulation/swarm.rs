@@ -119,6 +119,11 @@ impl Draw {
             recuts_b: self.one_in(3),
             responder: self.responder(),
             service: if self.one_in(2) { Nanos::ZERO } else { self.micros(0..50) },
+            input: begins.0,
+            retransmitter_of_its_own: false,
+            is_pair: false,
+            skew: Nanos::ZERO,
+            crashes: vec![],
         }
     }
 
@@ -204,6 +209,9 @@ impl Draw {
             datagrams_per_cycle: self.of(&[1, 3, 256, 256]),
             receive_buffer: if is_slow { self.of(&[1, 5, 40]) } else { usize::MAX },
             stalls: if is_slow { self.intervals(clean_from, 20_000) } else { vec![] },
+            ring: None,
+            ring_lag: Nanos::ZERO,
+            deaths: vec![],
         }
     }
 
