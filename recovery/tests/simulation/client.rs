@@ -25,10 +25,11 @@ pub(crate) struct Client {
     /// How many processes it had before this one.
     pub(crate) life: usize,
     is_alive: bool,
-    /// What it has written, of which numbering each message is.
+    /// What it has written, and in which era, which ends when what was built is void.
     output: Vec<(usize, SequenceNumber)>,
+    era: usize,
     stored: Option<Stored>,
-    has_room: HasRoom,
+    terms: Terms,
     /// By `Line::index`.
     from_lines: [VecDeque<Vec<u8>>; 2],
     pub(crate) ring: Option<Ring>,
@@ -54,11 +55,13 @@ struct Stored {
     numbering: usize,
 }
 
-/// What an oracle is told of the scenario.
+/// What a client must know of the scenario.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct HasRoom {
+pub(crate) struct Terms {
     pub(crate) is_answered: bool,
     pub(crate) is_roomy: bool,
+    /// From here on it is not killed.
+    pub(crate) safe_from: Nanos,
 }
 
 /// What a poll comes to.
@@ -82,17 +85,18 @@ struct Cycle<'a> {
 }
 
 impl Client {
-    pub(crate) fn new(plan: &ClientPlan, has_room: HasRoom) -> Self {
+    pub(crate) fn new(plan: &ClientPlan, terms: Terms) -> Self {
         Self {
             subscription: Subscription::new(plan.config, plan.joins),
-            oracle: Oracle::new(plan, has_room.is_answered, has_room.is_roomy, None),
+            oracle: Oracle::new(plan, terms, vec![], None),
             economy: Economy::default(),
             records: Records::default(),
             life: 0,
             is_alive: true,
             output: vec![],
+            era: 0,
             stored: None,
-            has_room,
+            terms,
             from_lines: [VecDeque::new(), VecDeque::new()],
             ring: plan.ring.map(|_| Ring::new(plan.config.start, plan.config.resume)),
             from_targets: vec![VecDeque::new(); plan.config.request_targets],
@@ -113,13 +117,12 @@ impl Client {
         if let Some(Stored { session, next, .. }) = self.stored {
             plan.config.resume = Some((session, next));
         }
-        let mut next = Self::new(&plan, self.has_room);
+        let mut next = Self::new(&plan, self.terms);
         let numbering = self.stored.map(|stored| stored.numbering);
-        next.oracle = Oracle::new(&plan, self.has_room.is_answered, self.has_room.is_roomy, numbering);
-        next.oracle.told = std::mem::take(&mut self.oracle.told);
+        next.oracle = Oracle::new(&plan, self.terms, std::mem::take(&mut self.oracle.told), numbering);
         next.output = std::mem::take(&mut self.output);
         next.output.truncate(self.stored.map_or(0, |stored| stored.position));
-        (next.life, next.stored) = (self.life + 1, self.stored);
+        (next.life, next.stored, next.era) = (self.life + 1, self.stored, self.era);
         *self = next;
     }
 
@@ -140,16 +143,16 @@ impl Client {
 
     /// Writes down the messages that were told from the index `from` on.
     fn write(&mut self, from: usize) {
-        let Some(view) = self.oracle.view.as_ref() else { return };
-        let Some(numbering) = view.numbering else { return };
         for (_, told) in &self.oracle.told[from..] {
-            let Told::Message(number) = *told else { continue };
-            let last = self.output.last().filter(|_| !view.is_excused);
-            assert!(
-                last.is_none_or(|&(last, before)| last != numbering || before < number),
-                "{number} is written twice"
-            );
-            self.output.push((numbering, number));
+            match *told {
+                Told::NewSession(_) | Told::Rewound(..) => self.era += 1,
+                Told::Message(number) => {
+                    let last = self.output.last().filter(|(era, _)| *era == self.era);
+                    assert!(last.is_none_or(|(_, last)| *last < number), "{number} is written twice");
+                    self.output.push((self.era, number));
+                }
+                _ => {}
+            }
         }
     }
 
@@ -179,7 +182,8 @@ impl Client {
             self.rehearse(now);
         }
         let (events_before, unread) = (self.oracle.told.len(), self.unread());
-        let left_to_live = self.plan.deaths.get(self.life).map_or(usize::MAX, |death| death.events);
+        let death = self.plan.deaths.get(self.life).filter(|_| now < self.terms.safe_from);
+        let left_to_live = death.map_or(usize::MAX, |death| death.events);
         let mut cycle = Cycle { now, left: self.plan.limit, left_to_live, truths, file, requests: vec![] };
         let flow = self.cycle(&mut cycle);
         self.write(events_before);
@@ -189,7 +193,7 @@ impl Client {
             return Polled { requests: vec![], next_poll: None, back_at: Some(back_at) };
         }
         if let Some(death) = self.plan.deaths.get_mut(self.life) {
-            death.events = cycle.left_to_live;
+            death.events = death.events.min(cycle.left_to_live);
         }
         self.store();
         self.ask(&mut cycle);

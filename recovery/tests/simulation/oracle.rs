@@ -5,6 +5,7 @@
 //! numbering of the session, but for what nobody can know: numbers that begin again where no line shows it ([`Rewinds`]), and
 //! what arrives of those that were left.
 
+use crate::client::Terms;
 use crate::economy;
 use crate::lines::Lines;
 use crate::plan::ClientPlan;
@@ -56,7 +57,9 @@ pub(crate) struct Oracle {
     expected: Option<SequenceNumber>,
     is_silent: bool,
     pub(crate) is_stopped: bool,
+    /// In all lives of the subscriber's process; this one began at the index `born`.
     pub(crate) told: Vec<(Nanos, Told)>,
+    pub(crate) born: usize,
     counted: Counted,
 }
 
@@ -70,16 +73,16 @@ struct Counted {
 }
 
 impl Oracle {
-    /// `resumed` is the numbering of the offset from which it is started, if from any.
-    pub(crate) fn new(plan: &ClientPlan, is_answered: bool, is_roomy: bool, resumed: Option<usize>) -> Self {
+    /// `told` is what was told in the lives before; `resumed` is the numbering of the offset from which it is started, if from any.
+    pub(crate) fn new(plan: &ClientPlan, terms: Terms, told: Vec<(Nanos, Told)>, resumed: Option<usize>) -> Self {
         let view = match plan.config.session {
             SessionChoice::Any => None,
             SessionChoice::Only(session) => Some(View::new(session, true)),
         };
         Self {
             plan: plan.clone(),
-            is_answered,
-            is_roomy,
+            is_answered: terms.is_answered,
+            is_roomy: terms.is_roomy,
             view,
             lines: Lines::new(&plan.config),
             rewinds: Rewinds::default(),
@@ -92,7 +95,8 @@ impl Oracle {
             expected: None,
             is_silent: false,
             is_stopped: false,
-            told: vec![],
+            born: told.len(),
+            told,
             counted: Counted::default(),
         }
     }
@@ -114,7 +118,7 @@ impl Oracle {
         let is_mine = self.view.as_ref().is_some_and(|view| view.session == packet.session()) && !self.is_stopped;
         if let Source::Line(line) = source
             && is_mine
-            && self.rewinds.note(line, &packet, self.expected, self.lines.shown(line))
+            && self.rewinds.note(line, datagram, self.expected, self.lines.shown(line))
         {
             self.lines.hear(now, line);
             self.begins_at = self.rewinds.begins_at(self.lines.live(now));
@@ -185,7 +189,8 @@ impl Oracle {
                         assert!(truth.is_ended || view.is_excused, "the session did not end");
                         assert_eq!(end.session, truth.session);
                         assert!(end.next == truth.retained || view.is_excused, "{end:?}, and not {}", truth.retained);
-                        assert!(view.next.is_none_or(|next| next == end.next), "{:?} before the end", view.next);
+                        let is_last = view.next.is_none_or(|next| next == end.next);
+                        assert!(is_last || view.is_excused, "{:?} before the end", view.next);
                         assert!(view.raised.is_empty(), "{:?} is open at the end", view.raised);
                         view.is_ended = true;
                         Told::EndOfSession(end.next)
@@ -209,12 +214,13 @@ impl Oracle {
             return;
         }
         let first_heard = view.first_heard.expect("something was heard").max(1);
-        let is_retained_start = number == 1 || truth.oldest >= number;
-        let (oldest, ask) = (Start::Oldest, self.plan.config.request_targets > 0);
+        let oldest = truth.oldest(self.plan.config.request_targets);
+        let is_retained_start = number == 1 || oldest >= number;
+        let ask = self.plan.config.request_targets > 0;
         match self.plan.start(view.session, view.is_first) {
             Start::At(first) => assert_eq!(number, first, "a wrong start"),
-            start if start == oldest && ask => {
-                assert!(is_retained_start, "starts at {number}, and {} is retained", truth.oldest);
+            Start::Oldest if ask => {
+                assert!(is_retained_start, "starts at {number}, and {oldest} is retained");
             }
             Start::Oldest | Start::Live => assert_eq!(number, first_heard, "a wrong start"),
         }
@@ -249,7 +255,8 @@ impl Oracle {
         let view = self.view.as_ref().expect("a session comes before its events");
         match loss.cause {
             LossCause::Overwritten => {
-                assert!(range.end() <= truth.oldest || view.is_excused, "{loss:?}, oldest is {}", truth.oldest);
+                let oldest = truth.oldest(self.plan.config.request_targets);
+                assert!(range.end() <= oldest || view.is_excused, "{loss:?}, oldest is {oldest}");
             }
             LossCause::Ended if self.begins_at.is_some() => {}
             LossCause::Ended => {
@@ -308,7 +315,7 @@ impl Oracle {
         (self.rewinds, self.begins_at) = (Rewinds::default(), None);
         // It is the first of the session.
         if let (Source::Line(line), true) = (source, packet.kind() == PacketKind::Data) {
-            self.rewinds.note(line, &packet, None, None);
+            self.rewinds.note(line, &incoming, None, None);
         }
         self.expected = None;
         self.note_incoming(truths);
@@ -326,9 +333,15 @@ impl Oracle {
         let (now, source, incoming) = self.incoming.as_ref().expect("numbers are seen to begin again");
         let (now, source, incoming) = (*now, *source, Packet::parse(incoming).expect("only packets are sent"));
         let mut next = View::new(view.session, view.is_first);
-        (next.is_caught_up, next.next, next.first_heard) = (view.is_caught_up, Some(sequence), Some(sequence));
-        if let Some(held) = self.rewinds.start_over(sequence, &incoming) {
-            next.arrive(now, source, held);
+        (next.is_rewound, next.is_caught_up) = (true, view.is_caught_up);
+        (next.next, next.first_heard) = (Some(sequence), Some(sequence));
+        let held = self.rewinds.start_over(&incoming);
+        let held = held.as_ref().map(|held| Packet::parse(held).expect("only packets are sent"));
+        if let Some(held) = held.filter(|held| held.sequence() == sequence) {
+            next.arrive(now, source, held.range());
+            // It may be of other numbers than what follows it.
+            let numbering = truths.iter().rposition(|truth| truth.session == next.session && truth.has_all(&incoming));
+            next.is_excused = !numbering.is_some_and(|numbering| truths[numbering].has_all(&held));
         }
         self.lines.renew();
         self.lines.heard_from = Some((now, sequence));
@@ -338,7 +351,14 @@ impl Oracle {
         self.view = Some(next);
         self.note_incoming(truths);
         let numbering = self.view_mut().numbering;
-        assert!(self.is_stopped || view.is_excused || numbering > view.numbering, "back to {numbering:?}");
+        if self.view_mut().is_excused {
+            (self.is_answered, self.is_roomy) = (false, false);
+        }
+        assert!(
+            self.is_stopped || view.is_excused || numbering > view.numbering,
+            "from {:?} to {numbering:?}",
+            view.numbering
+        );
         Told::Rewound(rewound.expected, sequence)
     }
 

@@ -229,6 +229,16 @@ impl SessionPlan {
     }
 }
 
+impl SessionPlan {
+    /// The same input again, from `begins` on, to the end that it has then.
+    pub(crate) fn again(&self, begins: Nanos) -> Self {
+        let shift = begins - self.begins;
+        let steps = self.steps.iter().map(|step| Step { at: step.at + shift, sizes: step.sizes.clone() });
+        let (Ending::End(at) | Ending::Die(at)) = self.ending;
+        Self { begins, steps: steps.collect(), ending: Ending::End(at + shift), crashes: vec![], ..self.clone() }
+    }
+}
+
 impl Scenario {
     /// One session, these clients, clean from its last message on, over 30 s after its last message.
     pub(crate) fn new(session: SessionPlan, clients: Vec<ClientPlan>) -> Self {

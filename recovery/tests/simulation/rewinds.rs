@@ -9,13 +9,6 @@ use seqcast_protocol::{Packet, PacketKind, SequenceNumber, SequenceRange};
 use seqcast_recovery::Line;
 use std::collections::HashMap;
 
-/// A packet whose bytes contradict what was before.
-#[derive(Clone, Debug)]
-struct Suspect {
-    range: SequenceRange,
-    first: Box<[u8]>,
-}
-
 /// What the lines have shown.
 #[derive(Debug, Default)]
 pub(crate) struct Rewinds {
@@ -24,7 +17,7 @@ pub(crate) struct Rewinds {
     /// By `Line::index`.
     suspects: [Option<SequenceRange>; 2],
     /// The lower of the suspects: it is kept.
-    held: Option<Suspect>,
+    held: Option<Vec<u8>>,
     /// From which number on each line has begun again.
     lowest: [Option<SequenceNumber>; 2],
 }
@@ -35,10 +28,11 @@ impl Rewinds {
     pub(crate) fn note(
         &mut self,
         line: Line,
-        packet: &Packet<'_>,
+        datagram: &[u8],
         expected: Option<SequenceNumber>,
         shown: Option<SequenceNumber>,
     ) -> bool {
+        let packet = Packet::parse(datagram).expect("only packets are sent");
         let (index, range) = (line.index(), packet.range());
         if let Some(lowest) = &mut self.lowest[index] {
             *lowest = (*lowest).min(range.start());
@@ -49,7 +43,7 @@ impl Rewinds {
         }
         let end = range.end();
         if expected.is_none_or(|expected| end > expected) || shown.is_none_or(|shown| end > shown) {
-            self.remember(packet);
+            self.remember(&packet);
             if self.suspects[index].take().is_some() && self.suspects[1 - index].is_none() {
                 self.held = None;
             }
@@ -66,14 +60,16 @@ impl Rewinds {
         if messages.any(contradicts) {
             self.suspects[index] = Some(range);
             if self.suspects[1 - index].is_none_or(|other| range.start() <= other.start()) {
-                self.held = Some(Suspect { range, first: first_of(packet) });
+                self.held = Some(datagram.to_vec());
             }
         }
         false
     }
 
     fn remember(&mut self, packet: &Packet<'_>) {
-        self.firsts.insert(packet.sequence(), first_of(packet));
+        if let Some(first) = packet.messages().next() {
+            self.firsts.insert(packet.sequence(), first.into());
+        }
     }
 
     /// From which number on the session has begun again, if it has on every line that is `live`.
@@ -82,18 +78,13 @@ impl Rewinds {
         lowest.try_fold(SequenceNumber::MAX, |lowest, next| Some(lowest.min(next?)))
     }
 
-    /// The new numbers are taken, from `sequence` on, with this packet; returns those that were kept of them.
-    pub(crate) fn start_over(&mut self, sequence: SequenceNumber, packet: &Packet<'_>) -> Option<SequenceRange> {
+    /// The new numbers are taken, with this packet; returns the one that was kept of them.
+    pub(crate) fn start_over(&mut self, packet: &Packet<'_>) -> Option<Vec<u8>> {
         let held = std::mem::take(self).held;
-        let range = held.as_ref().map(|held| held.range);
-        self.firsts.extend(held.map(|held| (held.range.start(), held.first)));
-        if packet.kind() == PacketKind::Data {
-            self.remember(packet);
+        if let Some(held) = &held {
+            self.remember(&Packet::parse(held).expect("only packets are sent"));
         }
-        range.filter(|range| range.start() == sequence)
+        self.remember(packet);
+        held
     }
-}
-
-fn first_of(packet: &Packet<'_>) -> Box<[u8]> {
-    packet.messages().next().expect("data has a message").into()
 }

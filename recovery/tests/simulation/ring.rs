@@ -76,7 +76,7 @@ impl Ring {
 
     /// When to look at the latest when nothing comes.
     pub(crate) fn look_at(&self) -> Nanos {
-        self.look_at_file_at
+        self.look_at_file_at.max(self.look_for_end_at)
     }
 
     /// The next packet of the line.

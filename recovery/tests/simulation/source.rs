@@ -37,8 +37,8 @@ impl Source {
             sizes: plan.steps.iter().flat_map(|step| step.sizes.iter().copied()).collect(),
             random: Random::new(seed ^ plan.input),
             cuts: Random::new(!seed ^ plan.input),
-            publishers: lines.into_iter().map(|lines| Publisher::new(plan, lines)).collect(),
-            truth: Truth::new(plan.session),
+            publishers: lines.iter().map(|&lines| Publisher::new(plan, lines)).collect(),
+            truth: Truth::new(plan.session, lines.len()),
             plan: plan.clone(),
         }
     }
@@ -114,8 +114,7 @@ impl Source {
                 mine.tear_marks(marks, torn_marks);
             }
         }
-        let oldest = self.publishers.iter().map(|publisher| publisher.ring().oldest());
-        self.truth.oldest = oldest.min().expect("there is a publisher");
+        self.truth.retained_from[publisher] = mine.ring().oldest();
         if lives && self.plan.recuts_b {
             self.recut(first, retained, send);
         }

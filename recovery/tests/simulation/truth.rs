@@ -11,8 +11,8 @@ pub(crate) struct Truth {
     pub(crate) messages: Vec<Box<[u8]>>,
     /// One past the highest number that any publisher has retained.
     pub(crate) retained: SequenceNumber,
-    /// The lowest number that any publisher still retains.
-    pub(crate) oldest: SequenceNumber,
+    /// The lowest number that each publisher still retains.
+    pub(crate) retained_from: Vec<SequenceNumber>,
     pub(crate) has_begun: bool,
     /// Whether the end was announced.
     pub(crate) is_ended: bool,
@@ -21,8 +21,21 @@ pub(crate) struct Truth {
 }
 
 impl Truth {
-    pub(crate) fn new(session: SessionId) -> Self {
-        Self { session, messages: vec![], retained: 1, oldest: 1, has_begun: false, is_ended: false, is_over: false }
+    pub(crate) fn new(session: SessionId, publishers: usize) -> Self {
+        Self {
+            session,
+            messages: vec![],
+            retained: 1,
+            retained_from: vec![1; publishers],
+            has_begun: false,
+            is_ended: false,
+            is_over: false,
+        }
+    }
+
+    /// The lowest number that is still retained by any of the publishers that can be asked at so many addresses.
+    pub(crate) fn oldest(&self, targets: usize) -> SequenceNumber {
+        self.retained_from.iter().take(targets.max(1)).copied().min().expect("there is a publisher")
     }
 
     /// Whether these are the bytes of a message that is part of the session.

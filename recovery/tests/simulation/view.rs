@@ -23,6 +23,8 @@ pub(crate) struct View {
     pub(crate) numbering: Option<usize>,
     /// Whether messages of several numberings were mixed in a way that nobody could know of.
     pub(crate) is_excused: bool,
+    /// Whether its numbers have begun again.
+    pub(crate) is_rewound: bool,
     /// The first or next number of the first packet.
     pub(crate) first_heard: Option<SequenceNumber>,
     /// The number after the last one that was delivered or told; none before the first.
@@ -45,6 +47,7 @@ impl View {
             is_first,
             numbering: None,
             is_excused: false,
+            is_rewound: false,
             first_heard: None,
             next: None,
             raised: VecDeque::new(),
@@ -73,8 +76,18 @@ impl View {
             return true;
         };
         self.numbering = Some(present);
-        let is_alone = truths.iter().filter(|truth| truth.session == self.session && truth.has_begun).count() == 1;
-        if is_alone || is_its(truths[present]) || packet.range().end() <= expected.unwrap_or(0) {
+        if truths.iter().filter(|truth| truth.session == self.session && truth.has_begun).count() == 1 {
+            return true;
+        }
+        let (end, expected) = (packet.range().end(), expected.unwrap_or(0));
+        if packet.kind() != PacketKind::Data {
+            // Without bytes nobody can tell whose word it is.
+            let is_end = packet.kind() == PacketKind::EndOfSession;
+            let is_harmless = if is_end { end < expected && self.next.is_some() } else { end <= expected };
+            let newest = truths.iter().rposition(|truth| truth.session == self.session && truth.has_begun);
+            return is_harmless || (newest == Some(present) && end <= truths[present].retained);
+        }
+        if is_its(truths[present]) || end <= expected {
             return true;
         }
         let continues = |truth: &&Truth| is_its(truth) && truth.repeats(truths[present]);

@@ -3,7 +3,7 @@
 mod requests;
 mod verdict;
 
-use crate::client::{Client, HasRoom};
+use crate::client::{Client, Terms};
 use crate::network::{Path, Queue};
 use crate::oracle::Told;
 use crate::plan::{Ending, Scenario, SessionPlan};
@@ -112,7 +112,10 @@ impl World {
             let config = &plan.config;
             let is_roomy = config.window_messages >= longest && config.gap_capacity >= longest;
             let is_roomy = is_roomy && config.window_bytes > most_bytes;
-            clients.push(Client::new(plan, HasRoom { is_answered: scenario.is_answered, is_roomy }));
+            clients.push(Client::new(
+                plan,
+                Terms { is_answered: scenario.is_answered, is_roomy, safe_from: scenario.clean_from },
+            ));
             paths.push(Paths {
                 lines: plan.lines.iter().map(&mut path).collect(),
                 requests: plan.targets.iter().map(|(request, _)| path(request)).collect(),

@@ -57,8 +57,9 @@ impl World {
     /// The request `count` of a flood: for each retained number in turn.
     pub(super) fn flood(&mut self, index: usize, count: u64) {
         let (flood, truth) = (self.scenario.floods[index].clone(), &self.sources[0].truth);
-        if truth.oldest < truth.retained {
-            let first = truth.oldest + count % (truth.retained - truth.oldest);
+        let oldest = truth.oldest(1);
+        if oldest < truth.retained {
+            let first = oldest + count % (truth.retained - oldest);
             let request = Request::new(SessionId::UNKNOWN, SequenceRange::with_count(first, u64::from(u16::MAX)));
             let request = request.expect("a number that is retained can be asked for").to_bytes();
             self.ask(address(self.clients.len() + index, 0, 0), &request);

@@ -42,7 +42,7 @@ impl World {
         assert!(!is_last || view.is_ended == truth.is_ended, "client {index} missed the end");
         if is_last && (truth.is_ended || !truth.is_over) {
             let next = match client.plan.start(view.session, view.is_first) {
-                Start::At(first) => truth.retained.max(first),
+                Start::At(first) if !view.is_rewound => truth.retained.max(first),
                 _ => truth.retained,
             };
             assert_eq!(subscription.next(), Some(next), "client {index} has not reached the end");
