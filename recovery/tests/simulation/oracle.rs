@@ -139,7 +139,7 @@ impl Oracle {
             view.first_heard.get_or_insert(packet.sequence());
         }
         view.arrive(*now, *source, packet.range());
-        if !view.follow(&packet, self.resumed.take(), self.expected, truths) {
+        if !view.follow(*source, &packet, self.resumed.take(), self.expected, truths) {
             (view.is_excused, self.is_answered, self.is_roomy) = (true, false, false);
         }
         if let Source::Line(line) = source {

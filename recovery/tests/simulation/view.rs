@@ -63,6 +63,7 @@ impl View {
     /// nothing is mixed by it.
     pub(crate) fn follow(
         &mut self,
+        source: Source,
         packet: &Packet<'_>,
         resumed: Option<usize>,
         expected: Option<SequenceNumber>,
@@ -80,6 +81,10 @@ impl View {
             return true;
         }
         let (end, expected) = (packet.range().end(), expected.unwrap_or(0));
+        if let (Source::RequestTarget(_), PacketKind::Heartbeat) = (source, packet.kind()) {
+            // An answer to a request from before says what was overwritten then.
+            return truths[present].retained_from.contains(&end);
+        }
         if packet.kind() != PacketKind::Data {
             // Without bytes nobody can tell whose word it is.
             let is_end = packet.kind() == PacketKind::EndOfSession;
