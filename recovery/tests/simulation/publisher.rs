@@ -17,8 +17,7 @@ const TICK: Nanos = Nanos::from_micros(500);
 /// How often a retransmitter of its own looks whether somebody writes the ring.
 const LOOK: Nanos = Nanos::from_millis(100);
 
-/// The marks of the ring that are stored behind a packet (R1): the next number, then the count of packets, and the order in
-/// which they are stored is the other way round.
+/// The marks of the ring that are stored behind a packet (R1, R3): the next number, which is the last, and the count of packets.
 const MARKS: std::ops::Range<usize> = 16..18;
 
 pub(crate) type Memory = Arc<[AtomicU64]>;
@@ -141,8 +140,8 @@ impl Publisher {
     /// Takes so many of the stores behind the last packet back, as if the process had been killed before: its `before`.
     pub(crate) fn tear_marks(&self, before: [u64; 2], count: usize) {
         if self.marks()[1] == before[1] + 1 {
-            for mark in 0..count {
-                self.memory[MARKS][mark].store(before[mark], Ordering::Relaxed);
+            for (word, mark) in self.memory[MARKS].iter().zip(before).take(count) {
+                word.store(mark, Ordering::Relaxed);
             }
         }
     }

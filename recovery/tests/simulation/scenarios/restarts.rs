@@ -177,8 +177,10 @@ fn a_subscriber_on_the_ring_that_is_killed_goes_on_from_its_offset() {
     let mut client = ClientPlan::clean(0).with_lines(path.clone(), path).on_ring(Line::A);
     client.lines[1].blackouts = vec![Nanos::ZERO..millis(20)];
     client.deaths = (1..=10).map(|life| Death { events: 7 * life, down: millis(10) }).collect();
-    let world =
-        World::run(&Scenario::new(SessionPlan { ending: Ending::End(millis(300)), ..thousand() }, vec![client]));
+    let mut scenario = Scenario::new(SessionPlan { ending: Ending::End(millis(300)), ..thousand() }, vec![client]);
+    // Until then it may be killed.
+    scenario.clean_from = millis(300);
+    let world = World::run(&scenario);
     assert_eq!(world.clients[0].output().collect::<Vec<_>>(), (1..=1_000).collect::<Vec<_>>());
     assert_eq!(world.clients[0].life, 10);
 }
