@@ -68,6 +68,8 @@ pub struct Subscription {
     has_backlog: bool,
     is_end_told: bool,
     is_stopped: bool,
+    /// Whether it has stopped, and the application has yet to be told.
+    owes_stopped: bool,
     has_begun: bool,
     has_asked_unheard: bool,
     opened_at: Nanos,
@@ -125,6 +127,7 @@ impl Subscription {
             has_backlog: false,
             is_end_told: false,
             is_stopped: false,
+            owes_stopped: false,
             has_begun: false,
             has_asked_unheard: false,
             opened_at: now,
@@ -276,6 +279,9 @@ impl Subscription {
     ///
     /// `Break` from `sink` stops behind the event it was given; the rest follows at the next call.
     pub fn advance(&mut self, now: Nanos, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        if core::mem::take(&mut self.owes_stopped) {
+            return sink(Event::Status(Status::Stopped { next: self.expected }));
+        }
         if self.is_stopped {
             return Continue(());
         }
