@@ -27,6 +27,8 @@
 # need no route, as both sides name the interface; no namespace hears itself, so IP_MULTICAST_LOOP copies nothing; and
 # a sender on the interface's own network passes every setting of rp_filter. A veth pair neither splits nor merges
 # packets.
+#
+# The publisher sends each packet by itself: to nftables one segmented send would be one packet, whatever it holds.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -201,7 +203,7 @@ transfer() {
     mkfifo "$directory/pipe"
     lines=(--line-a "$group_a:$port@10.77.1.1")
     [[ $scenario == single ]] || lines+=(--line-b "$group_b:$port@10.77.2.1")
-    ip netns exec "$space-publisher" "$SEQCAST" publish --session NETNS --input - --format blocks --pace "$pace" \
+    ip netns exec "$space-publisher" "$SEQCAST" publish --no-segmentation --session NETNS --input - --format blocks --pace "$pace" \
         "${lines[@]}" --requests "$requests" --linger "${patience_s}s" \
         <"$directory/pipe" 2>"$directory/publisher.log" &
     publisher=$!

@@ -58,7 +58,9 @@ fn packet_ends(first: u64, end: u64) -> Vec<u64> {
 }
 
 fn builder(ring: &Path) -> PublisherBuilder {
-    Publisher::builder(SESSION).ring(ring).max_datagram(MAX_DATAGRAM).retain_bytes(1).requests_inline(true)
+    // Packets as long as they get, so that it is known where they end.
+    let builder = Publisher::builder(SESSION).ring(ring).max_datagram(MAX_DATAGRAM).segmentation(false);
+    builder.retain_bytes(1).requests_inline(true)
 }
 
 fn commit(publisher: &mut Publisher, count: u64) {

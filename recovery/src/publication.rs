@@ -186,8 +186,8 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
         self.used + header + LENGTH_BYTES + bytes + HEADER_BYTES <= self.staging.len()
     }
 
-    /// Retains everything committed so far, then hands it to `send` in runs, up to 8 at a time, in order, and marks
-    /// them as sent right before. Returns the numbers.
+    /// Retains everything committed so far, then hands it to `send` in runs, up to 8 at a time, in order; they are
+    /// marked as being sent before, and as sent when `send` returns. Returns the numbers.
     pub fn flush(&mut self, mut send: impl FnMut(&[Run<'_>])) -> SequenceRange {
         self.seal();
         let range = SequenceRange::new(self.ring.next(), self.open_first);
@@ -211,9 +211,9 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
                 next += sealed[..=joined].iter().map(|packet| u64::from(packet.count)).sum::<u64>();
                 (start, sealed, count) = (end, &others[joined..], count + 1);
             }
-            // Before, not behind: whoever hears the last of them may ask for the first while `send` has yet to return.
-            self.ring.mark_sent(next);
+            self.ring.mark_sending(next);
             send(&runs[..count]);
+            self.ring.mark_sent(next);
         }
         self.sealed.clear();
         (self.open_start, self.used) = (0, HEADER_BYTES);
@@ -376,8 +376,8 @@ mod tests {
             publication.claim(42).unwrap().commit();
         }
         let mut sent = Vec::new();
-        publication.flush(|runs| sent.push((runs.len(), ring.sent())));
-        assert_eq!(sent, [(8, 601 + 8 * 64), (2, 1_201)]);
+        publication.flush(|runs| sent.push((runs.len(), ring.sending(), ring.sent())));
+        assert_eq!(sent, [(8, 601 + 8 * 64, 601), (2, 1_201, 601 + 8 * 64)]);
     }
 
     #[test]
@@ -395,7 +395,9 @@ mod tests {
         let (mut publication, ring) = publication(1_472);
         publication.claim(3).unwrap().commit();
         assert_eq!((publication.next(), ring.next(), ring.sent()), (2, 1, 1));
-        publication.flush(|_| assert_eq!((ring.next(), ring.sent()), (2, 2), "asked for by who has heard them"));
+        publication.flush(|_| {
+            assert_eq!((ring.next(), ring.sending(), ring.sent()), (2, 2, 1), "retained first, then sent");
+        });
         assert_eq!((ring.next(), ring.sent()), (2, 2));
     }
 }

@@ -81,10 +81,16 @@ impl<M: AsRef<[AtomicU64]>> Responder<M> {
         self.offers_retained = offer;
     }
 
-    /// The number after the last one that is answered for.
+    /// The number after the last one that the lines have carried, or that may be told of because they never will.
     #[must_use]
     pub fn offered(&self) -> SequenceNumber {
         if self.offers_retained { self.ring.next() } else { self.ring.sent() }
+    }
+
+    /// The number after the last one that is answered for: also for what is on its way, as some who have heard the end of a
+    /// send miss its beginning.
+    fn answerable(&self) -> SequenceNumber {
+        if self.offers_retained { self.ring.next() } else { self.ring.sending() }
     }
 
     /// What it has done so far.
@@ -131,7 +137,7 @@ impl<M: AsRef<[AtomicU64]>> Responder<M> {
         if request.session() != self.ring.session() && !request.session().is_blank() && !self.config.answers_foreign {
             return Err(Refusal::Foreign);
         }
-        if request.range().start() >= self.offered() {
+        if request.range().start() >= self.answerable() {
             return Err(Refusal::NotYet);
         }
         let queue = &mut self.clients[slot].queue;
@@ -165,8 +171,8 @@ impl<M: AsRef<[AtomicU64]>> Responder<M> {
     fn take_turns(&mut self, now: Nanos) -> Option<(SocketAddrV4, usize)> {
         // What is covered is the longest answer, before anybody knows how long it is; what is charged is its length.
         let longest = self.packet.len();
-        // Nobody is told of numbers that the lines have not carried.
-        let offered = SequenceRange::new(0, self.offered());
+        // Nobody is told of numbers that the lines have yet to carry.
+        let answerable = SequenceRange::new(0, self.answerable());
         loop {
             let slot = self.clients.turn()?;
             if !covers(&mut self.bucket, now, longest) {
@@ -175,7 +181,7 @@ impl<M: AsRef<[AtomicU64]>> Responder<M> {
             let client = &mut self.clients[slot];
             let range = client.queue.front().expect("whose turn it is waits");
             let answer = if covers(&mut client.bucket, now, longest) {
-                lay_down(&mut self.ring, range.intersection(offered), &mut self.packet)
+                lay_down(&mut self.ring, range.intersection(answerable), &mut self.packet)
             } else {
                 Err(Refusal::ClientBudget)
             };

@@ -24,6 +24,7 @@ pub(super) const NEXT_WORD: usize = 16;
 pub(super) const PACKETS_WORD: usize = 17;
 pub(super) const SENT_WORD: usize = 24;
 pub(super) const STATE_WORD: usize = 25;
+pub(super) const SENDING_WORD: usize = 26;
 /// Four lines of 64 bytes (R1).
 const HEADER_WORDS: usize = 32;
 
@@ -117,6 +118,7 @@ pub(super) fn format(words: &[AtomicU64], size: &RingSize, session: SessionId) {
         (OLDEST_WORD, 1),
         (NEXT_WORD, 1),
         (SENT_WORD, 1),
+        (SENDING_WORD, 1),
         (STATE_WORD, LIVE),
     ] {
         words[word].store(value, Ordering::Relaxed);

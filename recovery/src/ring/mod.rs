@@ -11,7 +11,7 @@
 //! | 0..8 | magic, layout version, session (2 words), data words, index entries, most bytes of a packet's blocks, checksum |
 //! | 8..16 | `oldest`: the first number still retained; moves once per eighth of the ring |
 //! | 16..24 | `next`: the number after the last retained; `packets`: how many were ever retained |
-//! | 24..32 | `sent`: the number after the last that is being offered to every line, or was; `state`: live or ended |
+//! | 24..32 | `sent`: the number after the last that was offered to every line; `state`: live or ended; `sending`: as `sent`, with what is being offered now |
 //! | then 2 per entry | the index: entry `k mod index entries` is packet `k`'s first number and data position |
 //! | then data words | the records, at positions that only grow; word = position mod data words |
 //!

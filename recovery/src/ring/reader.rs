@@ -1,8 +1,8 @@
 //! Those who look things up in the ring while it is being written.
 
 use super::layout::{
-    Commit, ENDED, Entry, NEXT_WORD, OLDEST_WORD, PACKETS_WORD, RingError, RingSize, SENT_WORD, STATE_WORD, WORD_BYTES,
-    holds_messages, parse,
+    Commit, ENDED, Entry, NEXT_WORD, OLDEST_WORD, PACKETS_WORD, RingError, RingSize, SENDING_WORD, SENT_WORD,
+    STATE_WORD, WORD_BYTES, holds_messages, parse,
 };
 use super::sync::{AtomicU64, Ordering, fence};
 use alloc::{boxed::Box, vec};
@@ -70,11 +70,19 @@ impl<M: AsRef<[AtomicU64]>> RingReader<M> {
         self.mark(NEXT_WORD)
     }
 
-    /// The number after the last one that is being offered to every line, or was.
+    /// The number after the last one that was offered to every line: nobody is told of more.
     #[must_use]
     #[inline]
     pub fn sent(&self) -> SequenceNumber {
         self.mark(SENT_WORD)
+    }
+
+    /// The number after the last one that is being offered to every line, or was: who has heard the last packet of a send may
+    /// ask for its first before the send is over.
+    #[must_use]
+    #[inline]
+    pub fn sending(&self) -> SequenceNumber {
+        self.mark(SENDING_WORD)
     }
 
     /// Whether the session has ended; if so, [`RingReader::next`] is final.

@@ -1,8 +1,8 @@
 //! The one that fills the ring.
 
 use super::layout::{
-    Commit, Data, ENDED, Entry, LIVE, NEXT_WORD, OLDEST_WORD, PACKETS_WORD, RingError, RingSize, SENT_WORD, STATE_WORD,
-    WORD_BYTES, format, holds_messages, parse, record_words,
+    Commit, Data, ENDED, Entry, LIVE, NEXT_WORD, OLDEST_WORD, PACKETS_WORD, RingError, RingSize, SENDING_WORD,
+    SENT_WORD, STATE_WORD, WORD_BYTES, format, holds_messages, parse, record_words,
 };
 use super::reader::RingReader;
 use super::sync::{AtomicU64, Ordering, fence};
@@ -15,7 +15,7 @@ const LIMIT: u64 = u64::MAX / 2;
 
 /// Writes the retained ring; there is at most one for a region, which is the caller's duty.
 ///
-/// Invariants: `1 <= oldest <= next`; `sent <= next`; `position < data_limit`; `packets <= packet_limit`.
+/// Invariants: `1 <= oldest <= next`; `sent <= sending <= next`; `position < data_limit`; `packets <= packet_limit`.
 pub struct RingWriter<M> {
     memory: M,
     size: RingSize,
@@ -23,6 +23,7 @@ pub struct RingWriter<M> {
     oldest: SequenceNumber,
     next: SequenceNumber,
     sent: SequenceNumber,
+    sending: SequenceNumber,
     is_ended: bool,
     /// The position of the next record's commit word.
     position: u64,
@@ -54,6 +55,7 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
             oldest: 1,
             next: 1,
             sent: 1,
+            sending: 1,
             is_ended: false,
             position: 0,
             packets: 0,
@@ -78,8 +80,8 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
             _ => return Err(RingError::Damaged),
         }
         let (index, data) = (size.index(words), size.data(words));
-        let [oldest, told, sent, counted] =
-            [OLDEST_WORD, NEXT_WORD, SENT_WORD, PACKETS_WORD].map(|word| words[word].load(Ordering::Acquire));
+        let [oldest, told, sent, sending, counted] = [OLDEST_WORD, NEXT_WORD, SENT_WORD, SENDING_WORD, PACKETS_WORD]
+            .map(|word| words[word].load(Ordering::Acquire));
 
         let mut behind = Entry::FIRST;
         if let Some(newest) = counted.checked_sub(1) {
@@ -104,7 +106,7 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
             (packet, entry.position)
         };
         let used = position.checked_sub(oldest_position).ok_or(RingError::Damaged)?;
-        let marks_agree = oldest > 0 && oldest.max(sent).max(told) <= next;
+        let marks_agree = oldest > 0 && oldest.max(sending).max(told) <= next && sent <= sending;
         let is_end = data.word(position).load(Ordering::Acquire) == 0;
         if !marks_agree || !is_end || used >= size.data_words as u64 || next.max(position).max(packets) > LIMIT {
             return Err(RingError::Damaged);
@@ -125,6 +127,7 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
             oldest,
             next,
             sent,
+            sending,
             is_ended: false,
             position,
             packets,
@@ -215,7 +218,20 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
         self.position + self.size.data_words as u64 - self.data_limit
     }
 
-    /// Tells readers that every number below `next` is being offered to every line, or was; never moves back, nor past
+    /// Tells readers that every number below `next` is being offered to every line from now on; never moves back, nor past
+    /// [`RingWriter::next`].
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, when `next` is past [`RingWriter::next`].
+    #[inline]
+    pub fn mark_sending(&mut self, next: SequenceNumber) {
+        debug_assert!(next <= self.next, "sent before it was retained");
+        self.sending = next.clamp(self.sending, self.next);
+        self.memory.as_ref()[SENDING_WORD].store(self.sending, Ordering::Release);
+    }
+
+    /// Tells readers that every number below `next` was offered to every line; never moves back, nor past
     /// [`RingWriter::next`].
     ///
     /// # Panics
@@ -225,6 +241,9 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
     pub fn mark_sent(&mut self, next: SequenceNumber) {
         debug_assert!(next <= self.next, "sent before it was retained");
         self.sent = next.clamp(self.sent, self.next);
+        if self.sending < self.sent {
+            self.mark_sending(self.sent);
+        }
         self.memory.as_ref()[SENT_WORD].store(self.sent, Ordering::Release);
     }
 
@@ -246,7 +265,7 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
         self.next
     }
 
-    /// The number after the last one that is being offered to every line, or was.
+    /// The number after the last one that was offered to every line.
     #[must_use]
     pub const fn sent(&self) -> SequenceNumber {
         self.sent

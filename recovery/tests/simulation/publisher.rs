@@ -114,7 +114,8 @@ impl Publisher {
                     for packet in runs.iter().flat_map(Run::packets) {
                         assert!(packet.len() <= *limit, "a packet of {} bytes passes the limit {limit}", packet.len());
                         let end = Packet::parse(packet).expect("a packet").range().end();
-                        assert!(end <= ring.sent() && ring.sent() <= ring.next(), "retained, then marked, then sent");
+                        assert!(end <= ring.sending() && end > ring.sent(), "retained, then marked, then sent");
+                        assert!(ring.sending() <= ring.next());
                         match left {
                             Some(0) => resume_unwind(Box::new(Killed)),
                             Some(left) => *left -= 1,
