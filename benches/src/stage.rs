@@ -63,6 +63,11 @@ impl Stage {
         Ok(Self { session: SessionId::from_number(Clock::unix_micros()), port })
     }
 
+    /// The session.
+    pub(crate) fn session(&self) -> SessionId {
+        self.session
+    }
+
     /// The line that the publisher sends on.
     pub(crate) fn line(&self) -> MulticastAddress {
         self.address(GROUPS[0])
