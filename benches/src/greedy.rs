@@ -1,9 +1,10 @@
 //! `greedy`: what a client that asks for everything, again and again, costs a healthy subscriber and the publisher.
 
 use crate::feed::Feed;
-use crate::figures::{self, Figure, Samples};
+use crate::figures::{Figure, Samples};
 use crate::messages::Messages;
 use crate::reception::Reception;
+use crate::report::{self, Measurement};
 use crate::stage::{Common, Gate, Stage, parse_loss, parse_rate, run_pair, words};
 use crate::stalls::Stalls;
 use seqcast::pace::{Pace, Schedule, wait_until};
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 /// The publishing thread and the subscribing thread are pinned and spin; the retransmitter sleeps on a thread of its own, as
 /// by default. The client's thread is pinned nowhere and sends every millisecond; its socket is never read, so that the
 /// kernel drops the answers once its buffer is full.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     common: Common,
@@ -107,7 +108,7 @@ impl Sides {
 /// Runs the measurement and prints its figures.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let what = format!(
-        "greedy: {} packets/s of one message of {} bytes, {} % lost on the line only; {} windows of {} ms each without and with \
+        "{} packets/s of one message of {} bytes, {} % lost on the line only; {} windows of {} ms each without and with \
          {} requests/s of a client that discards the answers",
         options.rate,
         options.bytes,
@@ -118,7 +119,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     );
     let messages = Messages::uniform(options.bytes, 1);
     let mut seed = 0;
-    figures::report(options.common.rounds, &what, || {
+    report::measure(&options.common, &Measurement::new("greedy", what), || {
         seed += 1;
         round(options, &messages, seed)
     })

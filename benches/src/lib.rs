@@ -4,23 +4,31 @@
 //! hand it to [`run`].
 
 mod bare;
+mod chart;
 mod crowd;
-mod environment;
 mod feed;
 mod figures;
 mod greedy;
+mod hiccup;
 mod last;
 mod late_join;
-mod lossy;
+mod latency;
+mod machine;
 mod messages;
-mod pace;
+mod page;
 mod reception;
 mod recovery;
-mod rig;
+mod report;
 mod stage;
 mod stalls;
+mod stream;
+mod subject;
 pub mod system;
 pub mod systems;
+mod throughput;
+mod trip;
+
+pub use subject::Subject;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -39,23 +47,27 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Pace(pace::Options),
+    Hiccup(hiccup::Options),
+    Latency(latency::Options),
+    Throughput(throughput::Options),
     Recovery(recovery::Options),
     Last(last::Options),
-    Lossy(lossy::Options),
     LateJoin(late_join::Options),
     Crowd(crowd::Options),
     Greedy(greedy::Options),
 }
 
-/// Does what the command line says; what failed is told, and is the exit code.
+/// Does what the command line says, with the systems that come with the harness and with `others`. What failed is told, and is
+/// the exit code.
 #[must_use]
-pub fn run() -> ExitCode {
+pub fn run(others: Vec<Subject>) -> ExitCode {
+    let all: Vec<_> = Subject::own().into_iter().chain(others).collect();
     let result = match Cli::parse().command {
-        Command::Pace(options) => pace::run(&options),
+        Command::Hiccup(options) => hiccup::run(&options),
+        Command::Latency(options) => latency::run(&options, &all),
+        Command::Throughput(options) => throughput::run(&options, &all),
         Command::Recovery(options) => recovery::run(&options),
         Command::Last(options) => last::run(&options),
-        Command::Lossy(options) => lossy::run(&options),
         Command::LateJoin(options) => late_join::run(&options),
         Command::Crowd(options) => crowd::run(&options),
         Command::Greedy(options) => greedy::run(&options),

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    seqcast_bench::run()
+    seqcast_bench::run(Vec::new())
 }

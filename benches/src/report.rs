@@ -1,0 +1,311 @@
+//! Runs the rounds of a measurement, and hands on what they showed: a table, and if so told, JSON, HdrHistogram logs and a
+//! page with plots.
+//!
+//! A round that fails leaves no figure: what is written says FAIL, and why.
+
+use crate::figures::{Figure, Samples, Spread, median_lowest_highest};
+use crate::machine::Machine;
+use crate::page;
+use crate::stage::{Common, words};
+use crate::stalls::Pauses;
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use seqcast_recovery::Nanos;
+use seqcast_transport::Clock;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+/// What a round showed.
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    pub(crate) figures: Vec<Figure>,
+    pub(crate) curves: Vec<Curve>,
+    pub(crate) bars: Vec<Bar>,
+    pub(crate) pauses: Vec<Pauses>,
+}
+
+/// Times that become a curve of percentiles.
+#[derive(Debug)]
+pub(crate) struct Curve {
+    pub(crate) chart: String,
+    pub(crate) name: String,
+    pub(crate) samples: Samples,
+}
+
+/// A value that becomes a bar.
+#[derive(Debug)]
+pub(crate) struct Bar {
+    pub(crate) chart: String,
+    pub(crate) group: String,
+    pub(crate) name: String,
+    pub(crate) value: f64,
+}
+
+impl From<Vec<Figure>> for Round {
+    fn from(figures: Vec<Figure>) -> Self {
+        Self { figures, ..Self::default() }
+    }
+}
+
+/// A system that was measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Described {
+    pub(crate) name: String,
+    pub(crate) description: String,
+}
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Measurement {
+    /// The subcommand.
+    pub(crate) command: &'static str,
+    /// In a paragraph.
+    pub(crate) what: String,
+    pub(crate) systems: Vec<Described>,
+}
+
+impl Measurement {
+    /// Of seqcast alone.
+    pub(crate) fn new(command: &'static str, what: String) -> Self {
+        Self { command, what, systems: Vec::new() }
+    }
+}
+
+/// Everything about one measurement, as it is written to a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) command: String,
+    pub(crate) arguments: String,
+    pub(crate) what: String,
+    /// Why there are no figures, if there are none.
+    pub(crate) failure: Option<String>,
+    pub(crate) machine: Machine,
+    pub(crate) systems: Vec<Described>,
+    pub(crate) medians: Vec<Spread>,
+    pub(crate) rounds: Vec<Vec<Figure>>,
+    pub(crate) charts: Vec<Chart>,
+}
+
+/// What is plotted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub(crate) enum Chart {
+    /// Times in microseconds over their quantiles.
+    Percentiles { title: String, curves: Vec<Line> },
+    /// Times in microseconds over seconds.
+    Pauses { title: String, series: Vec<Line> },
+    /// Medians with the lowest and the highest.
+    Bars { title: String, groups: Vec<Group> },
+}
+
+/// A named line through points.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// Bars that stand together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) bars: Vec<(String, [f64; 3])>,
+}
+
+/// Says what machine this is and what is measured, runs the rounds, then prints the figures of each and their spread, and
+/// writes them where the options say.
+///
+/// # Errors
+///
+/// The first that a round returned; there are no figures then.
+pub(crate) fn measure<R: Into<Round>>(
+    common: &Common,
+    measurement: &Measurement,
+    mut round: impl FnMut() -> Result<R, String>,
+) -> Result<(), String> {
+    let machine = Machine::read();
+    say(&machine.describe())?;
+    say(&format!("{}: {}", measurement.command, measurement.what))?;
+    for Described { name, description } in &measurement.systems {
+        say(&format!("  {name}: {description}"))?;
+    }
+    for doubt in machine.doubts() {
+        note(&format!("doubtful: {doubt}"));
+    }
+    let started = Clock::unix_micros();
+    let rounds = run_rounds(common.rounds, || round().map(Into::into));
+    let (report, result) = match &rounds {
+        Ok(rounds) => (Report::new(measurement, machine, rounds), Ok(())),
+        Err(error) => (Report::failed(measurement, machine, error), Err(error.clone())),
+    };
+    if let Some(directory) = &common.out {
+        write(directory, &report, started, rounds.as_deref().unwrap_or_default())
+            .map_err(|error| format!("--out {}: {error}", directory.display()))?;
+        note(&format!("written: {}", directory.join(PAGE).display()));
+    }
+    result?;
+    report.table().iter().try_for_each(|line| say(line))
+}
+
+fn say(words: &str) -> Result<(), String> {
+    writeln!(std::io::stdout().lock(), "{words}").map_err(|error| error.to_string())
+}
+
+/// For who waits; nothing depends on it.
+fn note(words: &str) {
+    let _ = writeln!(std::io::stderr(), "{words}");
+}
+
+fn run_rounds(count: u16, mut round: impl FnMut() -> Result<Round, String>) -> Result<Vec<Round>, String> {
+    let run = |number| {
+        note(&format!("round {number} of {count}"));
+        round()
+    };
+    (1..=count).map(run).collect()
+}
+
+impl Report {
+    fn new(measurement: &Measurement, machine: Machine, rounds: &[Round]) -> Self {
+        let figures: Vec<_> = rounds.iter().map(|round| round.figures.clone()).collect();
+        Self {
+            command: measurement.command.to_owned(),
+            arguments: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+            what: measurement.what.clone(),
+            failure: None,
+            machine,
+            systems: measurement.systems.clone(),
+            medians: Spread::of(&figures),
+            rounds: figures,
+            charts: [percentile_charts(rounds), bar_charts(rounds), pause_charts(rounds)].concat(),
+        }
+    }
+
+    fn failed(measurement: &Measurement, machine: Machine, error: &str) -> Self {
+        Self { failure: Some(error.to_owned()), ..Self::new(measurement, machine, &[]) }
+    }
+
+    /// The figures of each round, and their spread.
+    fn table(&self) -> Vec<String> {
+        let row = |name: &str, values: &str| format!("  {name:<58} {values}").trim_end().to_owned();
+        let mut lines = Vec::new();
+        for (number, round) in (1..).zip(&self.rounds) {
+            lines.push(format!("round {number}"));
+            lines.extend(round.iter().map(Figure::words).map(|(name, values)| row(&name, &values)));
+        }
+        lines.push(format!("median of {} (lowest to highest)", self.rounds.len()));
+        lines.extend(self.medians.iter().map(|spread| row(&spread.name, &spread.words())));
+        lines
+    }
+}
+
+/// The items of all rounds that belong together, in the order in which they first appear.
+fn grouped<'a, T: 'a>(items: impl Iterator<Item = &'a T>, key: impl Fn(&T) -> &str) -> Vec<(String, Vec<&'a T>)> {
+    let mut groups: Vec<(String, Vec<&T>)> = Vec::new();
+    for item in items {
+        let name = key(item);
+        match groups.iter_mut().find(|(other, _)| other == name) {
+            Some((_, group)) => group.push(item),
+            None => groups.push((name.to_owned(), vec![item])),
+        }
+    }
+    groups
+}
+
+/// All rounds together.
+fn percentile_charts(rounds: &[Round]) -> Vec<Chart> {
+    let chart = |(title, curves): (String, Vec<&Curve>)| {
+        let line = |(name, curves): (String, Vec<&Curve>)| {
+            let mut all = Samples::new();
+            curves.iter().for_each(|curve| all.add(&curve.samples));
+            Line { name, points: quantiles(&all) }
+        };
+        let curves = grouped(curves.into_iter(), |curve| &curve.name).into_iter().map(line).collect();
+        Chart::Percentiles { title, curves }
+    };
+    grouped(rounds.iter().flat_map(|round| &round.curves), |curve| &curve.chart).into_iter().map(chart).collect()
+}
+
+/// As far as the samples carry them, closer together the nearer to 1.
+fn quantiles(samples: &Samples) -> Vec<(f64, f64)> {
+    /// Points for each nine. Arbitrary.
+    const POINTS: i32 = 40;
+    let quantile = |step: i32| 1.0 - 10f64.powf(f64::from(-step) / f64::from(POINTS));
+    let carried = (0..).map(quantile).take_while(|&quantile| samples.carries(quantile));
+    carried.map(|quantile| (quantile, samples.quantile_us(quantile))).collect()
+}
+
+fn bar_charts(rounds: &[Round]) -> Vec<Chart> {
+    let chart = |(title, bars): (String, Vec<&Bar>)| {
+        let group = |(name, bars): (String, Vec<&Bar>)| {
+            let bar = |(name, bars): (String, Vec<&Bar>)| {
+                let mut values: Vec<f64> = bars.iter().map(|bar| bar.value).collect();
+                (name, median_lowest_highest(&mut values))
+            };
+            Group { name, bars: grouped(bars.into_iter(), |bar| &bar.name).into_iter().map(bar).collect() }
+        };
+        Chart::Bars { title, groups: grouped(bars.into_iter(), |bar| &bar.group).into_iter().map(group).collect() }
+    };
+    grouped(rounds.iter().flat_map(|round| &round.bars), |bar| &bar.chart).into_iter().map(chart).collect()
+}
+
+/// Round after round.
+fn pause_charts(rounds: &[Round]) -> Vec<Chart> {
+    let chart = |(number, round): (usize, &Round)| {
+        let line = |pauses: &Pauses| Line { name: pauses.name.clone(), points: pauses.points() };
+        let series = round.pauses.iter().map(line).collect();
+        let title = format!("Stalls of the machine itself, round {number}: the longest at each time");
+        Chart::Pauses { title, series }
+    };
+    (1..).zip(rounds).filter(|(_, round)| !round.pauses.is_empty()).map(chart).collect()
+}
+
+/// The page for all that a directory holds.
+const PAGE: &str = "index.html";
+
+fn write(directory: &Path, report: &Report, started_micros: u64, rounds: &[Round]) -> Result<(), String> {
+    fs::create_dir_all(directory).map_err(words)?;
+    let file = |ending: &str| directory.join(format!("{}.{ending}", report.command));
+    fs::write(file("json"), serde_json::to_vec_pretty(report).map_err(words)?).map_err(words)?;
+    fs::write(file("hlog"), histogram_log(started_micros, rounds)?).map_err(words)?;
+    fs::write(directory.join(PAGE), page::render(&read_all(directory)?)).map_err(words)
+}
+
+/// All reports of a directory, by name.
+fn read_all(directory: &Path) -> Result<Vec<Report>, String> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(words)? {
+        let path = entry.map_err(words)?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let read = |path: &std::path::PathBuf| {
+        let bytes = fs::read(path).map_err(words)?;
+        serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    files.iter().map(read).collect()
+}
+
+/// The log format of HdrHistogram: an interval for each curve of each round, with a tag, in nanoseconds.
+fn histogram_log(started_micros: u64, rounds: &[Round]) -> Result<Vec<u8>, String> {
+    let mut log = Vec::new();
+    let mut serializer = V2DeflateSerializer::new();
+    let started = std::time::UNIX_EPOCH + Nanos::from_micros(started_micros).as_duration();
+    let mut builder = IntervalLogWriterBuilder::new();
+    builder.add_comment("nanoseconds; an interval for each round, which is its number in seconds");
+    builder.with_start_time(started).with_base_time(started);
+    let mut writer = builder.begin_log_with(&mut log, &mut serializer).map_err(words)?;
+    for (number, round) in (0..).zip(rounds) {
+        for curve in &round.curves {
+            let tag = format!("{} {}", curve.chart, curve.name).replace([' ', ','], "-");
+            let (begins, length) = (Nanos::from_secs(number).as_duration(), Nanos::from_secs(1).as_duration());
+            writer
+                .write_histogram(curve.samples.histogram(), begins, length, Tag::new(&tag))
+                .map_err(|error| format!("{error:?}"))?;
+        }
+    }
+    Ok(log)
+}

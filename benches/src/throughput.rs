@@ -1,0 +1,420 @@
+//! `throughput`: the highest pace that needs no request, everything at once, and everything under loss.
+
+use crate::figures::{Figure, median_lowest_highest};
+use crate::messages::Messages;
+use crate::report::{self, Bar, Measurement, Round};
+use crate::stage::{Common, parse_share};
+use crate::stream::{Load, Streamed};
+use crate::subject::{Choice, Chosen, Subject};
+use crate::system::Setup;
+use clap::ValueEnum;
+use seqcast_recovery::{Nanos, parse_duration};
+use std::fmt;
+use std::io::Write;
+use std::str::FromStr;
+
+/// Measure the highest pace that needs no request, the time to deliver everything unpaced, and both under seeded loss
+///
+/// One sender, one receiver, two threads, pinned, which spin; every message is compared. For each size and datagram, with the
+/// systems in turn:
+///
+/// Unpaced: everything is handed over as fast as it goes; its rate, and that of complete delivery, from the first message to
+/// the last, recovery included. What repairs nothing is told with what it lost.
+///
+/// Highest pace: by bisection, the highest at which nothing is asked for again and nothing lost. A pace that fails is tried
+/// twice more, because one stall of the machine should not decide.
+///
+/// Loss: at that pace, in turn without and with; the rate of a run is its messages over the time from the first due to the
+/// last delivered. Loss hits the line and the answers alike.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    choice: Choice,
+    /// Bytes of the messages, or market: generated market data of 12 to 44 bytes
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "32,100,288,1024,market")]
+    sizes: Vec<Size>,
+    /// Bytes of the longest datagrams
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1472,8972,65507")]
+    datagrams: Vec<usize>,
+    /// Whether the kernel cuts and joins datagrams, UDP_SEGMENT and UDP_GRO; each is measured apart
+    #[arg(long, value_name = "on,off", value_delimiter = ',', default_value = "off")]
+    segmented: Vec<Switch>,
+    /// Shares of the datagrams lost
+    #[arg(long, value_name = "SHARE,...", value_delimiter = ',', default_value = "0,0.1%,1%,5%", value_parser = parse_share)]
+    loss: Vec<f64>,
+    /// Messages of an unpaced run, as far as they have less than a GiB
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    messages: u64,
+    /// How long a run at a pace lasts
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration)]
+    time: Nanos,
+    /// Runs without and with each loss, each, per round
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    pairs: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// The length of the messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Size {
+    Bytes(usize),
+    Market,
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "market" => Ok(Self::Market),
+            _ => text
+                .parse()
+                .ok()
+                .filter(|&bytes| bytes > 0)
+                .map(Self::Bytes)
+                .ok_or("a number of bytes, or market".into()),
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "{bytes} B"),
+            Self::Market => f.write_str("market data"),
+        }
+    }
+}
+
+/// What is compared unless the options say otherwise.
+const SYSTEMS: [&str; 2] = ["bare-multicast", "seqcast"];
+
+/// The most bytes of an unpaced run, because all of them are retained.
+const UNPACED_BYTES: f64 = (1u64 << 30) as f64;
+
+/// What a message takes in a ring besides its bytes, at the most, a packet's share included.
+const OVERHEAD_BYTES: f64 = 8.0;
+
+/// A ring has an eighth less than its size right behind a step.
+const RING_SHARE: f64 = 7.0 / 8.0;
+
+/// The bisection ends when its bounds are this close.
+const RESOLUTION: f64 = 1.05;
+
+/// A pace counts only if at least this share of it was reached.
+const ACHIEVED: f64 = 0.98;
+
+/// How often a pace is tried before it counts as too high.
+const ATTEMPTS: usize = 3;
+
+/// The bisection begins between the rate of the unpaced sender, and what the machine's speed may add, and this share of it.
+const SEARCHED: (f64, f64) = (1.3, 1.0 / 32.0);
+
+/// Runs the measurement and prints its figures.
+pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
+    let chosen = options.choice.among(all, &SYSTEMS)?;
+    let cases = options.cases();
+    for case in &cases {
+        if chosen.subjects.iter().all(|subject| subject.system().refusal(&case.setup).is_some()) {
+            chosen.accept(&case.setup)?;
+        }
+        if case.setup.message_bytes + FRAMING_BYTES > case.setup.datagram_bytes {
+            return Err(format!(
+                "--datagrams: messages of {} do not fit into {} B",
+                case.size, case.setup.datagram_bytes
+            ));
+        }
+    }
+    let what = format!(
+        "one sender, one receiver, every message compared; {} messages unpaced as far as they have less than a GiB, {} s at \
+         each pace",
+        options.messages,
+        options.time.as_duration().as_secs_f64()
+    );
+    let systems = cases.first().map(|case| chosen.describe(&case.setup)).unwrap_or_default();
+    let mut seed = 0;
+    report::measure(&options.common, &Measurement { command: "throughput", what, systems }, || {
+        let mut round = Round::default();
+        for case in &cases {
+            let _ = writeln!(std::io::stderr(), "  {}", case.title());
+            case.measure(options, &chosen, &mut seed, &mut round)?;
+        }
+        Ok(round)
+    })
+}
+
+/// The header of a packet and the length of a message.
+const FRAMING_BYTES: usize = seqcast_protocol::HEADER_BYTES + seqcast_protocol::LENGTH_BYTES;
+
+impl Options {
+    fn cases(&self) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for &segmented in &self.segmented {
+            for &datagram_bytes in &self.datagrams {
+                for &size in &self.sizes {
+                    let message_bytes = if let Size::Bytes(bytes) = size { bytes } else { LONGEST_MARKET_BYTES };
+                    let segmented = segmented == Switch::On;
+                    let setup = Setup { datagram_bytes, segmented, ..Setup::new(message_bytes) };
+                    cases.push(Case { size, setup });
+                }
+            }
+        }
+        cases
+    }
+}
+
+/// No message of market data is longer.
+const LONGEST_MARKET_BYTES: usize = 44;
+
+/// A size in a datagram.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    size: Size,
+    setup: Setup,
+}
+
+impl Case {
+    fn title(&self) -> String {
+        format!(
+            "{} in {} B{}",
+            self.size,
+            self.setup.datagram_bytes,
+            if self.setup.segmented { ", segmented" } else { "" }
+        )
+    }
+
+    fn measure(&self, options: &Options, chosen: &Chosen, seed: &mut u64, round: &mut Round) -> Result<(), String> {
+        let messages = match self.size {
+            Size::Bytes(bytes) => Messages::uniform(bytes, 1),
+            Size::Market => Messages::market(1),
+        };
+        let subjects: Vec<&Subject> =
+            chosen.subjects.iter().filter(|subject| subject.system().refusal(&self.setup).is_none()).collect();
+        let trial = Trial { case: self, options, messages: &messages };
+        let mut searches = Vec::new();
+        for subject in &subjects {
+            let run = trial.unpaced(subject)?;
+            let count = trial.unpaced_count() as f64;
+            let sent = count / run.published_in.as_duration().as_secs_f64();
+            let delivered = (count - run.lost as f64) / run.delivered_in.as_duration().as_secs_f64();
+            self.show(round, "unpaced, handed over", subject, sent / 1e6, MILLIONS);
+            if run.lost == 0 {
+                self.show(round, "unpaced, all delivered", subject, delivered / 1e6, MILLIONS);
+            } else {
+                self.show(round, "unpaced, lost", subject, run.lost as f64 / count * 100.0, "%");
+            }
+            searches.push(Search { low: sent * SEARCHED.1, high: sent * SEARCHED.0, best: None });
+        }
+        // Step by step in turn, so that the machine's speed hits all alike.
+        while searches.iter().any(Search::goes_on) {
+            for (search, subject) in searches.iter_mut().zip(&subjects).filter(|(search, _)| search.goes_on()) {
+                search.step(|pace| trial.reaches(subject, pace))?;
+            }
+        }
+        for (search, subject) in searches.iter().zip(&subjects) {
+            let best = search.best.ok_or_else(|| {
+                format!("{}, {}: no pace from {:.0}/s on is clean", subject.name(), self.title(), search.low)
+            })?;
+            self.show(round, "highest clean pace", subject, best / 1e6, MILLIONS);
+            round.bars.push(Bar {
+                chart: "Highest pace without a request or a loss, million messages/s".to_owned(),
+                group: self.title(),
+                name: subject.name().to_owned(),
+                value: best / 1e6,
+            });
+            for &loss in options.loss.iter().filter(|&&loss| loss > 0.0) {
+                if subject.system().refusal(&Setup { loss, ..self.setup }).is_none() {
+                    self.show_loss(round, &trial, subject, search.low, loss, seed)?;
+                }
+            }
+        }
+        self.show_ratios(round, chosen, &subjects, &searches);
+        Ok(())
+    }
+
+    fn show(&self, round: &mut Round, what: &str, subject: &Subject, value: f64, unit: &str) {
+        round.figures.push(Figure::single(&format!("{}: {what}: {}", self.title(), subject.name()), value, unit));
+    }
+
+    /// The rates of complete delivery without and with loss, in turn at a pace that is clean without.
+    fn show_loss(
+        &self,
+        round: &mut Round,
+        trial: &Trial<'_>,
+        subject: &Subject,
+        pace: f64,
+        loss: f64,
+        seed: &mut u64,
+    ) -> Result<(), String> {
+        let (mut without, mut with, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..trial.options.pairs {
+            *seed += 1;
+            let (_, clean) = trial.complete(subject, pace, 0.0, *seed)?;
+            let (run, lossy) = trial.complete(subject, pace, loss, *seed)?;
+            without.push(clean);
+            with.push(lossy);
+            requests.push(run.requests as f64);
+        }
+        let [[without, ..], [with, ..], [requests, ..]] =
+            [&mut without, &mut with, &mut requests].map(|values| median_lowest_highest(values));
+        let percent = loss * 100.0;
+        self.show(round, &format!("complete under {percent} % loss"), subject, with / 1e6, MILLIONS);
+        self.show(round, &format!("complete under {percent} % loss, against without"), subject, with / without, "x");
+        self.show(round, &format!("requests under {percent} % loss"), subject, requests, "");
+        round.bars.push(Bar {
+            chart: "Complete delivery under loss, million messages/s".to_owned(),
+            group: format!("{}, {percent} % lost", self.title()),
+            name: subject.name().to_owned(),
+            value: with / 1e6,
+        });
+        Ok(())
+    }
+
+    fn show_ratios(&self, round: &mut Round, chosen: &Chosen, subjects: &[&Subject], searches: &[Search]) {
+        let reference = chosen.reference().name();
+        let best = |name: &str| {
+            let index = subjects.iter().position(|subject| subject.name() == name)?;
+            searches[index].best
+        };
+        for (_, other) in chosen.others() {
+            if let (Some(to), Some(of)) = (best(reference), best(other.name())) {
+                let name = format!("{}: highest clean pace: {} / {reference}", self.title(), other.name());
+                round.figures.push(Figure::single(&name, of / to, "x"));
+            }
+        }
+    }
+}
+
+const MILLIONS: &str = "million/s";
+
+/// A search by bisection.
+#[derive(Clone, Copy, Debug)]
+struct Search {
+    low: f64,
+    high: f64,
+    best: Option<f64>,
+}
+
+impl Search {
+    fn goes_on(&self) -> bool {
+        self.high / self.low > RESOLUTION
+    }
+
+    /// `reach` says what was reached at a pace, if it was clean.
+    fn step(&mut self, mut reach: impl FnMut(f64) -> Result<Option<f64>, String>) -> Result<(), String> {
+        let pace = (self.low * self.high).sqrt();
+        match reach(pace)? {
+            Some(reached) => (self.low, self.best) = (pace, Some(reached)),
+            None => self.high = pace,
+        }
+        Ok(())
+    }
+}
+
+/// Runs of one case.
+#[derive(Clone, Copy, Debug)]
+struct Trial<'a> {
+    case: &'a Case,
+    options: &'a Options,
+    messages: &'a Messages,
+}
+
+impl Trial<'_> {
+    fn message_bytes(&self) -> f64 {
+        self.messages.mean_bytes() + OVERHEAD_BYTES
+    }
+
+    fn unpaced_count(&self) -> usize {
+        (self.options.messages as f64).min(UNPACED_BYTES / self.message_bytes()) as usize
+    }
+
+    fn run(&self, subject: &Subject, setup: Setup, count: usize, per_second: Option<f64>) -> Result<Streamed, String> {
+        let load = Load {
+            common: &self.options.common,
+            setup,
+            messages: self.messages,
+            count,
+            per_second,
+            receivers: 1,
+            threads: 1,
+            keeps_times: false,
+        };
+        let run = subject.system().stream(&load);
+        run.map_err(|error| format!("{}, {}: {error}", subject.name(), self.case.title()))
+    }
+
+    /// Everything as fast as it goes; all of it is retained.
+    fn unpaced(&self, subject: &Subject) -> Result<Streamed, String> {
+        let count = self.unpaced_count();
+        let retain_bytes = (count as f64 * self.message_bytes() / RING_SHARE) as usize;
+        let setup = Setup { retain_bytes: retain_bytes.max(self.case.setup.retain_bytes), ..self.case.setup };
+        let run = self.run(subject, setup, count, None)?;
+        if run.lost > 0 && subject.system().repairs_loss() {
+            return Err(format!("{}, {}, unpaced: {} messages lost", subject.name(), self.case.title(), run.lost));
+        }
+        Ok(run)
+    }
+
+    fn paced_count(&self, pace: f64) -> usize {
+        (pace * self.options.time.as_duration().as_secs_f64()).ceil() as usize
+    }
+
+    /// What was reached at a pace, if nothing was asked for or lost.
+    fn reaches(&self, subject: &Subject, pace: f64) -> Result<Option<f64>, String> {
+        let count = self.paced_count(pace);
+        for _ in 0..ATTEMPTS {
+            let run = self.run(subject, self.case.setup, count, Some(pace))?;
+            let reached = count as f64 / run.published_in.as_duration().as_secs_f64();
+            if run.is_clean() && reached >= ACHIEVED * pace {
+                return Ok(Some(reached));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A run that must be complete, and its rate.
+    fn complete(&self, subject: &Subject, pace: f64, loss: f64, seed: u64) -> Result<(Streamed, f64), String> {
+        let count = self.paced_count(pace);
+        let run = self.run(subject, Setup { loss, seed, ..self.case.setup }, count, Some(pace))?;
+        if run.lost > 0 {
+            return Err(format!("{}, {}: {} messages lost", subject.name(), self.case.title(), run.lost));
+        }
+        let rate = count as f64 / run.delivered_in.as_duration().as_secs_f64();
+        Ok((run, rate))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_bytes_or_market_data() {
+        assert_eq!(["100", "market"].map(str::parse), [Ok(Size::Bytes(100)), Ok(Size::Market)]);
+        for wrong in ["0", "-1", "much"] {
+            wrong.parse::<Size>().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn search_ends_at_the_highest_pace_that_is_reached() {
+        let mut search = Search { low: 1e5, high: 1e8, best: None };
+        while search.goes_on() {
+            search.step(|pace| Ok((pace <= 3e6).then_some(pace * 0.99))).unwrap();
+        }
+        let best = search.best.unwrap();
+        assert!((3e6 / RESOLUTION * 0.99..=3e6).contains(&best), "{best}");
+        let mut search = Search { low: 1e5, high: 1e8, best: None };
+        while search.goes_on() {
+            search.step(|_| Ok(None)).unwrap();
+        }
+        assert_eq!(search.best, None);
+    }
+}
