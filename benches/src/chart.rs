@@ -43,6 +43,8 @@ impl Colours {
                 }
             }
         }
+        // What this is about has the first colours.
+        names.sort_by_key(|name| !name.starts_with("seqcast"));
         Self(names)
     }
 

@@ -129,6 +129,11 @@ impl Figure {
         Self { name: name.to_owned(), samples: None, values, unit: unit.to_owned() }
     }
 
+    /// The same, of something.
+    pub(crate) fn of(self, whose: &str) -> Self {
+        Self { name: format!("{whose}: {}", self.name), ..self }
+    }
+
     /// As it is told of its round: its name, its values.
     pub(crate) fn words(&self) -> (String, String) {
         let values: Vec<String> = self.values.iter().map(|(label, value)| labelled(label, &digits(*value))).collect();

@@ -3,7 +3,7 @@
 use crate::figures::{Figure, Samples, median_lowest_highest};
 use crate::hiccup;
 use crate::messages::Messages;
-use crate::report::{self, Curve, Measurement, Round};
+use crate::report::{self, Bar, Curve, Measurement, Round};
 use crate::stage::{Common, parse_rate};
 use crate::stalls::Pauses;
 use crate::stream::{Load, due_at};
@@ -63,7 +63,7 @@ impl std::str::FromStr for Rate {
 const SYSTEMS: [&str; 2] = ["bare-multicast", "seqcast"];
 
 /// Round trips of each system and size before the first that counts.
-const WARM_UP_TRIPS: usize = 2_000;
+pub(crate) const WARM_UP_TRIPS: usize = 2_000;
 
 /// One way, what is due in the first part of a run does not count: caches are cold, buffers untouched.
 const WARM_UP: Nanos = Nanos::from_millis(100);
@@ -74,17 +74,13 @@ const TURNS: u32 = 4;
 /// The machine is watched for so long after each turn one way.
 const WATCH: Nanos = Nanos::from_millis(20);
 
-/// A rate counts as reached at this share of it.
-const ACHIEVED: f64 = 0.98;
+/// A rate counts as reached at this share of it: one stall at the end of a run should not fail it, and lateness that grows
+/// shows in the times.
+const ACHIEVED: f64 = 0.95;
 
 /// Runs the measurement and prints its figures.
 pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
     let chosen = options.choice.among(all, &SYSTEMS)?;
-    compare("latency", options, &chosen)
-}
-
-/// The bare systems alone, as the command `floor`.
-pub(crate) fn compare(command: &'static str, options: &Options, chosen: &Chosen) -> Result<(), String> {
     let setups: Vec<Setup> = options.sizes.iter().map(|&bytes| Setup::new(bytes)).collect();
     setups.iter().try_for_each(|setup| chosen.accept(setup))?;
     let sizes: Vec<_> = options.sizes.iter().map(usize::to_string).collect();
@@ -97,29 +93,36 @@ pub(crate) fn compare(command: &'static str, options: &Options, chosen: &Chosen)
         options.time.as_duration().as_secs_f64()
     );
     let systems = setups.first().map(|setup| chosen.describe(setup)).unwrap_or_default();
-    report::measure(&options.common, &Measurement { command, what, systems }, || {
+    report::measure(&options.common, &Measurement { command: "latency", what, systems }, || {
         let mut round = Round::default();
         for setup in &setups {
             let messages = Messages::uniform(setup.message_bytes, 1);
             if options.trips > 0 {
                 let plan = Plan { trips: options.trips, swap: usize::from(options.swap), warm_up: WARM_UP_TRIPS };
                 let tripped = trip::rotate(&options.common, &chosen.subjects, setup, &messages, plan)?;
-                show_trips(&mut round, chosen, setup.message_bytes, tripped);
+                show_trips(&mut round, &chosen, setup.message_bytes, tripped);
             }
             for rate in options.rates.iter().filter_map(|rate| rate.0) {
-                one_way(&mut round, options, chosen, setup, &messages, rate)?;
+                one_way(&mut round, options, &chosen, setup, &messages, rate)?;
             }
         }
         Ok(round)
     })
 }
 
-fn show_trips(round: &mut Round, chosen: &Chosen, bytes: usize, tripped: Tripped) {
+/// Shows what the trips of this size showed.
+pub(crate) fn show_trips(round: &mut Round, chosen: &Chosen, bytes: usize, tripped: Tripped) {
     let (reference, to) = (chosen.reference, chosen.reference().name());
     let chart = format!("Round trip of {bytes} B");
     for (subject, times) in chosen.subjects.iter().zip(&tripped.times) {
         round.figures.push(times.figure(&format!("round trip of {bytes} B: {}", subject.name())));
         round.curves.push(Curve { chart: chart.clone(), name: subject.name().to_owned(), samples: times.clone() });
+        round.bars.push(Bar {
+            chart: "Median round trip, microseconds".to_owned(),
+            group: format!("{bytes} B"),
+            name: subject.name().to_owned(),
+            value: times.median_us(),
+        });
     }
     for (index, subject) in chosen.others() {
         let name = format!("round trip of {bytes} B: {} / {to}", subject.name());

@@ -6,10 +6,12 @@
 mod bare;
 mod chart;
 mod crowd;
+mod fan_out;
 mod feed;
 mod figures;
-mod greedy;
+mod floor;
 mod hiccup;
+mod interference;
 mod last;
 mod late_join;
 mod latency;
@@ -27,6 +29,7 @@ pub mod system;
 pub mod systems;
 mod throughput;
 mod trip;
+mod trouble;
 
 pub use subject::Subject;
 
@@ -50,11 +53,13 @@ enum Command {
     Hiccup(hiccup::Options),
     Latency(latency::Options),
     Throughput(throughput::Options),
+    FanOut(fan_out::Options),
+    Interference(interference::Options),
+    Floor(floor::Options),
     Recovery(recovery::Options),
     Last(last::Options),
     LateJoin(late_join::Options),
     Crowd(crowd::Options),
-    Greedy(greedy::Options),
 }
 
 /// Does what the command line says, with the systems that come with the harness and with `others`. What failed is told, and is
@@ -66,11 +71,13 @@ pub fn run(others: Vec<Subject>) -> ExitCode {
         Command::Hiccup(options) => hiccup::run(&options),
         Command::Latency(options) => latency::run(&options, &all),
         Command::Throughput(options) => throughput::run(&options, &all),
+        Command::FanOut(options) => fan_out::run(&options, &all),
+        Command::Interference(options) => interference::run(&options),
+        Command::Floor(options) => floor::run(&options),
         Command::Recovery(options) => recovery::run(&options),
         Command::Last(options) => last::run(&options),
         Command::LateJoin(options) => late_join::run(&options),
         Command::Crowd(options) => crowd::run(&options),
-        Command::Greedy(options) => greedy::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,7 +12,8 @@ h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 21px; margin: 44px 0 6p
 p, dl { margin: 6px 0; max-width: 860px; } .note { color: #5a6270; font-size: 13px; } code { font-size: 13px; }
 .fail { background: #b00020; color: #fff; padding: 8px 12px; font-weight: bold; }
 .doubt { background: #fff1c9; border-left: 4px solid #d49b00; padding: 4px 10px; }
-dt { font-weight: bold; float: left; clear: left; min-width: 132px; } dd { margin: 0 0 2px 140px; color: #3a414b; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 14px; } dt { font-weight: bold; } dd { margin: 0;
+  color: #3a414b; }
 table { border-collapse: collapse; font-size: 13px; margin: 8px 0 14px; } th, td { padding: 3px 10px; text-align: right;
   border-bottom: 1px solid #dfe3e8; vertical-align: top; } th { background: #f4f6f8; }
 th:first-child, td:first-child { text-align: left; padding-left: 4px; } td small { color: #6b7380; display: block;
@@ -83,13 +84,13 @@ fn tables(medians: &[Spread]) -> String {
         // What has percentiles stands together, however many of them the samples carry.
         (spread.unit.clone(), labels.first().copied().unwrap_or_default().to_owned())
     };
-    let table = |spreads: &[Spread]| {
+    let table = |spreads: &[&Spread]| {
         let longest = spreads.iter().max_by_key(|spread| spread.values.len());
         let labels: Vec<&String> =
             longest.into_iter().flat_map(|spread| &spread.values).map(|(label, _)| label).collect();
-        let unit = escape(&spreads[0].unit);
+        let unit = escape(&spreads[0].unit).replace("us", "µs");
         let head: String = labels.iter().map(|label| format!("<th>{}</th>", escape(label))).collect();
-        let row = |spread: &Spread| {
+        let row = |spread: &&Spread| {
             let cell = |label: &&String| {
                 let value = spread.values.iter().find(|(other, _)| other == *label);
                 value.map_or("<td></td>".to_owned(), |(_, values)| {
@@ -103,7 +104,14 @@ fn tables(medians: &[Spread]) -> String {
         let rows: String = spreads.iter().map(row).collect();
         format!("<table>\n<tr><th>median (lowest to highest)</th>{head}<th></th></tr>\n{rows}</table>\n")
     };
-    medians.chunk_by(|one, other| columns(one) == columns(other)).map(table).collect()
+    let mut groups: Vec<Vec<&Spread>> = Vec::new();
+    for spread in medians {
+        match groups.iter_mut().find(|group| columns(group[0]) == columns(spread)) {
+            Some(group) => group.push(spread),
+            None => groups.push(vec![spread]),
+        }
+    }
+    groups.iter().map(|spreads| table(spreads)).collect()
 }
 
 /// As text between tags or in an attribute.

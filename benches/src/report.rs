@@ -178,7 +178,7 @@ impl Report {
             systems: measurement.systems.clone(),
             medians: Spread::of(&figures),
             rounds: figures,
-            charts: [percentile_charts(rounds), bar_charts(rounds), pause_charts(rounds)].concat(),
+            charts: [bar_charts(rounds), percentile_charts(rounds), pause_charts(rounds)].concat(),
         }
     }
 

@@ -100,7 +100,12 @@ impl Stage {
         publisher: &Publisher,
     ) -> Result<SubscriberBuilder, String> {
         let requests = publisher.request_address().ok_or("the publisher has no request address")?;
-        Ok(Subscriber::builder(SessionChoice::Only(self.session)).line(Line::A, source(line)).recover_from(requests))
+        Ok(self.subscriber_of(line, requests))
+    }
+
+    /// As [`Self::subscriber`], of a publisher that answers at `requests`.
+    pub(crate) fn subscriber_of(&self, line: MulticastAddress, requests: SocketAddrV4) -> SubscriberBuilder {
+        Subscriber::builder(SessionChoice::Only(self.session)).line(Line::A, source(line)).recover_from(requests)
     }
 
     fn address(&self, group: Ipv4Addr) -> MulticastAddress {

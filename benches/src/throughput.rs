@@ -7,6 +7,7 @@ use crate::stage::{Common, parse_share};
 use crate::stream::{Load, Streamed};
 use crate::subject::{Choice, Chosen, Subject};
 use crate::system::Setup;
+use crate::systems::BareUdp;
 use clap::ValueEnum;
 use seqcast_recovery::{Nanos, parse_duration};
 use std::fmt;
@@ -125,7 +126,7 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
         if chosen.subjects.iter().all(|subject| subject.system().refusal(&case.setup).is_some()) {
             chosen.accept(&case.setup)?;
         }
-        if case.setup.message_bytes + FRAMING_BYTES > case.setup.datagram_bytes {
+        if case.setup.message_bytes + BareUdp::FRAMING_BYTES > case.setup.datagram_bytes {
             return Err(format!(
                 "--datagrams: messages of {} do not fit into {} B",
                 case.size, case.setup.datagram_bytes
@@ -149,9 +150,6 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
         Ok(round)
     })
 }
-
-/// The header of a packet and the length of a message.
-const FRAMING_BYTES: usize = seqcast_protocol::HEADER_BYTES + seqcast_protocol::LENGTH_BYTES;
 
 impl Options {
     fn cases(&self) -> Vec<Case> {

@@ -30,6 +30,11 @@ pub enum BareUdp {
     Unicast,
 }
 
+impl BareUdp {
+    /// What a datagram with one message has besides it.
+    pub(crate) const FRAMING_BYTES: usize = HEADER_BYTES + LENGTH_BYTES;
+}
+
 impl System for BareUdp {
     type Sender = BareSender;
     type Receiver = BareReceiver;

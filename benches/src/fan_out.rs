@@ -1,0 +1,125 @@
+//! `fan-out`: one sender, many receivers: how late each hears a message, and the last after the first.
+
+use crate::figures::{Figure, Samples};
+use crate::hiccup;
+use crate::messages::Messages;
+use crate::report::{self, Curve, Measurement, Round};
+use crate::stage::{Common, parse_rate};
+use crate::stalls::Pauses;
+use crate::stream::{Load, Streamed, due_at};
+use crate::subject::{Choice, Subject};
+use crate::system::Setup;
+use seqcast_recovery::{Nanos, parse_duration};
+use seqcast_transport::Clock;
+use std::num::NonZeroUsize;
+
+/// Measure how late each of many receivers hears a message, and how long after the first the last one does
+///
+/// One sender, messages at even distances, each measured from the time that it was due to its delivery at each receiver, by
+/// the host's monotonic clock. The sending thread and those that poll the receivers in turn are pinned and spin: the first on
+/// the subscriber's core, the second on the publisher's. A receiver waits while others on its thread are polled, so the skew
+/// holds that, too.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    choice: Choice,
+    /// How many receivers
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2,4,8")]
+    subscribers: Vec<NonZeroUsize>,
+    /// Threads that poll them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    threads: u8,
+    /// Bytes of the messages
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    bytes: usize,
+    /// Messages per second
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = parse_rate)]
+    rate: f64,
+    /// How long a run lasts
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration)]
+    time: Nanos,
+}
+
+/// What is measured unless the options say otherwise.
+const SYSTEMS: [&str; 2] = ["bare-multicast", "seqcast"];
+
+/// The first part of a run does not count: caches are cold, buffers untouched.
+const WARM_UP: Nanos = Nanos::from_millis(100);
+
+/// The machine is watched for so long after each run.
+const WATCH: Nanos = Nanos::from_millis(50);
+
+/// Runs the measurement and prints its figures.
+pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
+    let chosen = options.choice.among(all, &SYSTEMS)?;
+    let setup = Setup::new(options.bytes);
+    chosen.accept(&setup)?;
+    let what = format!(
+        "messages of {} bytes, {}/s for {} s, receivers polled by {} thread(s)",
+        options.bytes,
+        options.rate,
+        options.time.as_duration().as_secs_f64(),
+        options.threads
+    );
+    let messages = Messages::uniform(options.bytes, 1);
+    let systems = chosen.describe(&setup);
+    report::measure(&options.common, &Measurement { command: "fan-out", what, systems }, || {
+        let mut round = Round::default();
+        let mut pauses = hiccup::pair(Clock::now(), Nanos(options.time.0.saturating_mul(100)));
+        for &receivers in &options.subscribers {
+            for subject in &chosen.subjects {
+                let load = Load {
+                    common: &options.common,
+                    setup,
+                    messages: &messages,
+                    count: ((options.time + WARM_UP).as_duration().as_secs_f64() * options.rate).ceil() as usize,
+                    per_second: Some(options.rate),
+                    receivers: receivers.get(),
+                    threads: usize::from(options.threads),
+                    keeps_times: true,
+                };
+                let failed = |error| format!("{}, {receivers} receivers: {error}", subject.name());
+                let run = subject.system().stream(&load).map_err(failed)?;
+                if run.lost > 0 {
+                    return Err(failed(format!("{} messages were lost", run.lost)));
+                }
+                show(&mut round, options, subject, receivers.get(), &run);
+                hiccup::watch(&options.common, &mut pauses, WATCH)?;
+            }
+        }
+        round.figures.extend(pauses.iter().flat_map(Pauses::figures));
+        round.pauses = pauses.into();
+        Ok(round)
+    })
+}
+
+fn show(round: &mut Round, options: &Options, subject: &Subject, receivers: usize, run: &Streamed) {
+    let warm_up = (WARM_UP.as_duration().as_secs_f64() * options.rate) as usize;
+    let (mut each, mut first, mut last, mut skew) = (Samples::new(), Samples::new(), Samples::new(), Samples::new());
+    let count = run.arrivals.first().map_or(0, Vec::len);
+    for index in warm_up..count {
+        let due = due_at(run.started, options.rate, index);
+        let arrivals = || run.arrivals.iter().map(|arrivals| arrivals[index]);
+        let (soonest, latest) = (arrivals().min().unwrap_or(due), arrivals().max().unwrap_or(due));
+        arrivals().for_each(|arrival| each.record(arrival - due));
+        first.record(soonest - due);
+        last.record(latest - due);
+        skew.record(latest - soonest);
+    }
+    let name = |what: &str| format!("{receivers} receivers, {what}: {}", subject.name());
+    let figures: [Figure; 4] = [
+        each.figure(&name("due to delivered, all")),
+        first.figure(&name("due to delivered, the first")),
+        last.figure(&name("due to delivered, the last")),
+        skew.figure(&name("first to last")),
+    ];
+    round.figures.extend(figures);
+    let lines = [("due to delivered by all", each), ("first to last", skew)];
+    round.curves.extend(lines.map(|(what, samples)| Curve {
+        chart: format!("{}: {what}", subject.name()),
+        name: format!("{receivers} receivers"),
+        samples,
+    }));
+}
