@@ -1,11 +1,10 @@
 //! `fan-out`: one sender, many receivers: how late each hears a message, and the last after the first.
 
-use crate::figures::{Figure, Samples};
+use crate::figures::Samples;
 use crate::hiccup;
 use crate::messages::Messages;
 use crate::report::{self, Curve, Measurement, Round};
 use crate::stage::{Common, parse_rate};
-use crate::stalls::Pauses;
 use crate::stream::{Load, Streamed, due_at};
 use crate::subject::{Choice, Subject};
 use crate::system::Setup;
@@ -67,7 +66,7 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
     let systems = chosen.describe(&setup);
     report::measure(&options.common, &Measurement { command: "fan-out", what, systems }, || {
         let mut round = Round::default();
-        let mut pauses = hiccup::pair(Clock::now(), Nanos(options.time.0.saturating_mul(100)));
+        let mut pauses = hiccup::pair(Clock::now());
         for &receivers in &options.subscribers {
             for subject in &chosen.subjects {
                 let load = Load {
@@ -89,9 +88,7 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
                 hiccup::watch(&options.common, &mut pauses, WATCH)?;
             }
         }
-        round.figures.extend(pauses.iter().flat_map(Pauses::figures));
-        round.pauses = pauses.into();
-        Ok(round)
+        Ok(round.beside(pauses))
     })
 }
 
@@ -108,18 +105,17 @@ fn show(round: &mut Round, options: &Options, subject: &Subject, receivers: usiz
         last.record(latest - due);
         skew.record(latest - soonest);
     }
-    let name = |what: &str| format!("{receivers} receivers, {what}: {}", subject.name());
-    let figures: [Figure; 4] = [
-        each.figure(&name("due to delivered, all")),
-        first.figure(&name("due to delivered, the first")),
-        last.figure(&name("due to delivered, the last")),
-        skew.figure(&name("first to last")),
-    ];
-    round.figures.extend(figures);
-    let lines = [("due to delivered by all", each), ("first to last", skew)];
-    round.curves.extend(lines.map(|(what, samples)| Curve {
-        chart: format!("{}: {what}", subject.name()),
-        name: format!("{receivers} receivers"),
-        samples,
-    }));
+    let name = |what: &str| format!("receivers: {receivers}, {what}: {}", subject.name());
+    round.figures.push(each.figure(&name("due to delivered, all")));
+    let mut curve = |what: &str, samples| {
+        let chart = format!("{}: {what}", subject.name());
+        round.curves.push(Curve { chart, name: format!("receivers: {receivers}"), samples });
+    };
+    curve("due to delivered by each", each);
+    if receivers > 1 {
+        curve("first to last", skew.clone());
+        round.figures.push(first.figure(&name("due to delivered, the first")));
+        round.figures.push(last.figure(&name("due to delivered, the last")));
+        round.figures.push(skew.figure(&name("first to last")));
+    }
 }

@@ -1,6 +1,7 @@
 //! `floor`: what the machine can do without us, in the same rig.
 
 use crate::figures::Figure;
+use crate::hiccup;
 use crate::latency;
 use crate::messages::Messages;
 use crate::report::{self, Bar, Measurement, Round};
@@ -10,6 +11,7 @@ use crate::subject::{Chosen, Subject};
 use crate::system::{Setup, System};
 use crate::systems::{BareMemory, BareUdp};
 use crate::trip::{self, Plan};
+use seqcast_transport::Clock;
 
 /// Measure bare sockets and bare shared memory: round trips, and datagrams a second
 ///
@@ -51,20 +53,20 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     );
     let systems = chosen.describe(&Setup::new(0));
     report::measure(&options.common, &Measurement { command: "floor", what, systems }, || {
-        let mut round = Round::default();
+        let (mut round, mut pauses) = (Round::default(), hiccup::pair(Clock::now()));
         for setup in &setups {
             let messages = Messages::uniform(setup.message_bytes, 1);
             let (trips, swap) = (options.trips as usize, usize::from(options.swap));
             let plan = Plan { trips, swap, warm_up: latency::WARM_UP_TRIPS };
-            let tripped = trip::rotate(&options.common, &chosen.subjects, setup, &messages, plan)?;
-            latency::show_trips(&mut round, &chosen, setup.message_bytes, tripped);
+            let tripped = trip::rotate(&options.common, &chosen.subjects, setup, &messages, plan, &mut pauses)?;
+            latency::show_trips(&mut round, &chosen, setup.message_bytes, &tripped);
         }
         for &bytes in &options.datagrams {
             for kind in [BareUdp::Multicast, BareUdp::Unicast] {
                 count(&mut round, options, kind, bytes)?;
             }
         }
-        Ok(round)
+        Ok(round.beside(pauses))
     })
 }
 

@@ -28,25 +28,20 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let seconds = options.time.as_duration().as_secs_f64();
     let what = format!("stalls of two threads that spin, pinned, for {seconds} s a round");
     report::measure(&options.common, &Measurement::new("hiccup", what), || {
-        let mut pauses = pair(Clock::now(), options.time + PATIENCE);
+        let mut pauses = pair(Clock::now());
         watch(&options.common, &mut pauses, options.time)?;
         let curve = |pauses: &Pauses| Curve {
             chart: "How long stalls above 1 us are".to_owned(),
             name: pauses.name.clone(),
             samples: pauses.lengths().clone(),
         };
-        Ok(Round {
-            figures: pauses.iter().flat_map(Pauses::figures).collect(),
-            curves: pauses.iter().map(curve).collect(),
-            pauses: pauses.into(),
-            ..Round::default()
-        })
+        Ok(Round { curves: pauses.iter().map(curve).collect(), ..Round::default() }.beside(pauses))
     })
 }
 
-/// None yet on either core, from `now` on, of at most `limit`.
-pub(crate) fn pair(now: Nanos, limit: Nanos) -> [Pauses; 2] {
-    ["publisher's core", "subscriber's core"].map(|name| Pauses::new(name.to_owned(), now, limit))
+/// None yet on either core, from `now` on.
+pub(crate) fn pair(now: Nanos) -> [Pauses; 2] {
+    ["publisher's core", "subscriber's core"].map(|name| Pauses::new(name.to_owned(), now))
 }
 
 /// Watches both cores for `time`.

@@ -94,24 +94,24 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
     );
     let systems = setups.first().map(|setup| chosen.describe(setup)).unwrap_or_default();
     report::measure(&options.common, &Measurement { command: "latency", what, systems }, || {
-        let mut round = Round::default();
+        let (mut round, mut pauses) = (Round::default(), hiccup::pair(Clock::now()));
         for setup in &setups {
             let messages = Messages::uniform(setup.message_bytes, 1);
             if options.trips > 0 {
                 let plan = Plan { trips: options.trips, swap: usize::from(options.swap), warm_up: WARM_UP_TRIPS };
-                let tripped = trip::rotate(&options.common, &chosen.subjects, setup, &messages, plan)?;
-                show_trips(&mut round, &chosen, setup.message_bytes, tripped);
+                let tripped = trip::rotate(&options.common, &chosen.subjects, setup, &messages, plan, &mut pauses)?;
+                show_trips(&mut round, &chosen, setup.message_bytes, &tripped);
             }
             for rate in options.rates.iter().filter_map(|rate| rate.0) {
-                one_way(&mut round, options, &chosen, setup, &messages, rate)?;
+                one_way(&mut round, options, &chosen, setup, &messages, rate, &mut pauses)?;
             }
         }
-        Ok(round)
+        Ok(round.beside(pauses))
     })
 }
 
 /// Shows what the trips of this size showed.
-pub(crate) fn show_trips(round: &mut Round, chosen: &Chosen, bytes: usize, tripped: Tripped) {
+pub(crate) fn show_trips(round: &mut Round, chosen: &Chosen, bytes: usize, tripped: &Tripped) {
     let (reference, to) = (chosen.reference, chosen.reference().name());
     let chart = format!("Round trip of {bytes} B");
     for (subject, times) in chosen.subjects.iter().zip(&tripped.times) {
@@ -131,16 +131,6 @@ pub(crate) fn show_trips(round: &mut Round, chosen: &Chosen, bytes: usize, tripp
         round.figures.push(Figure::labelled(&name, &by_turn, "x"));
         round.figures.push(tripped.times[index].ratios(&format!("{name}, all trips"), &tripped.times[reference]));
     }
-    show_pauses(round, tripped.pauses);
-}
-
-/// Beside every latency what the machine did.
-fn show_pauses(round: &mut Round, pauses: [Pauses; 2]) {
-    // The first of a round are plotted; of all of them the sums would hide when they were.
-    if round.pauses.is_empty() {
-        round.figures.extend(pauses.iter().flat_map(Pauses::figures));
-        round.pauses = pauses.into();
-    }
 }
 
 fn one_way(
@@ -150,6 +140,7 @@ fn one_way(
     setup: &Setup,
     messages: &Messages,
     rate: f64,
+    pauses: &mut [Pauses; 2],
 ) -> Result<(), String> {
     let bytes = setup.message_bytes;
     let count = ((options.time.as_duration().as_secs_f64() / f64::from(TURNS) + WARM_UP.as_duration().as_secs_f64())
@@ -169,7 +160,6 @@ fn one_way(
     let mut times: Vec<_> = chosen.subjects.iter().map(|_| Samples::new()).collect();
     let mut sends = times.clone();
     let mut medians_us = vec![Vec::new(); chosen.subjects.len()];
-    let mut pauses = hiccup::pair(Clock::now(), Nanos(options.time.0.saturating_mul(20)));
     for turn in 0..TURNS {
         for place in 0..chosen.subjects.len() {
             let index = if turn % 2 == 0 { place } else { chosen.subjects.len() - 1 - place };
@@ -189,7 +179,7 @@ fn one_way(
             times[index].add(&in_turn);
             sends[index].add(&run.sends);
         }
-        hiccup::watch(&options.common, &mut pauses, WATCH)?;
+        hiccup::watch(&options.common, pauses, WATCH)?;
     }
     let title = format!("one way of {bytes} B at {rate}/s");
     for ((subject, times), sends) in chosen.subjects.iter().zip(&times).zip(&sends) {
@@ -207,6 +197,5 @@ fn one_way(
         round.figures.push(Figure::labelled(&name, &[("p50 by turns", median)], "x"));
         round.figures.push(times[index].ratios(&format!("{name}, all messages"), &times[reference]));
     }
-    show_pauses(round, pauses);
     Ok(())
 }

@@ -26,6 +26,15 @@ pub(crate) struct Round {
     pub(crate) pauses: Vec<Pauses>,
 }
 
+impl Round {
+    /// Adds what the machine did meanwhile.
+    pub(crate) fn beside(mut self, pauses: [Pauses; 2]) -> Self {
+        self.figures.extend(pauses.iter().flat_map(Pauses::figures));
+        self.pauses = pauses.into();
+        self
+    }
+}
+
 /// Times that become a curve of percentiles.
 #[derive(Debug)]
 pub(crate) struct Curve {

@@ -69,20 +69,26 @@ const STRETCH: Nanos = Nanos::from_millis(10);
 const POINTS: usize = 500;
 
 impl Pauses {
-    /// None yet, from `now` on, of at most `limit`; what comes later counts to the last stretch.
-    pub(crate) fn new(name: String, now: Nanos, limit: Nanos) -> Self {
-        let longest = vec![Nanos::ZERO; (limit.0 / STRETCH.0) as usize + 1];
-        Self { name, started: now, stalls: Stalls::new(now), lengths: Samples::new(), longest }
+    /// None yet, from `now` on.
+    pub(crate) fn new(name: String, now: Nanos) -> Self {
+        Self { name, started: now, stalls: Stalls::new(now), lengths: Samples::new(), longest: Vec::new() }
     }
 
     /// Reads the clock, and does nothing else, until `until` is over.
     pub(crate) fn watch(&mut self, until: Nanos) {
         let mut now = Clock::now();
         self.stalls.last = now;
+        self.make_room(until);
         while now < until {
             now = Clock::now();
             self.look(now);
         }
+    }
+
+    /// Makes room for what may come before `until`, so that nothing is allocated meanwhile.
+    fn make_room(&mut self, until: Nanos) {
+        let stretches = ((until - self.started).0 / STRETCH.0) as usize + 1;
+        self.longest.resize(stretches.max(self.longest.len()), Nanos::ZERO);
     }
 
     fn look(&mut self, now: Nanos) {
@@ -91,9 +97,10 @@ impl Pauses {
         if passed > NOTABLE {
             self.lengths.record(passed);
             let stretch = ((now - self.started).0 / STRETCH.0) as usize;
-            let last = self.longest.len() - 1;
-            let longest = &mut self.longest[stretch.min(last)];
-            *longest = passed.max(*longest);
+            let last = self.longest.len().saturating_sub(1);
+            if let Some(longest) = self.longest.get_mut(stretch.min(last)) {
+                *longest = passed.max(*longest);
+            }
         }
     }
 
@@ -141,7 +148,8 @@ mod tests {
 
     #[test]
     fn the_longest_pause_of_each_stretch_is_a_point() {
-        let mut pauses = Pauses::new("core 0".to_owned(), Nanos::ZERO, Nanos::from_millis(30));
+        let mut pauses = Pauses::new("core 0".to_owned(), Nanos::ZERO);
+        pauses.make_room(Nanos::from_millis(30));
         for micros in [1, 3, 2_000, 2_001, 12_000, 40_000] {
             pauses.look(Nanos::from_micros(micros));
         }
@@ -152,7 +160,7 @@ mod tests {
     #[test]
     fn watching_lasts_as_long_as_it_is_told() {
         let now = Clock::now();
-        let mut pauses = Pauses::new("core 0".to_owned(), now, Nanos::from_millis(5));
+        let mut pauses = Pauses::new("core 0".to_owned(), now);
         pauses.watch(now + Nanos::from_millis(5));
         assert!(pauses.stalls.idle <= Clock::now() - now && pauses.stalls.idle > Nanos::ZERO);
         assert_eq!(pauses.figures().len(), 3);

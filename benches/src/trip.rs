@@ -5,7 +5,6 @@
 //! Between the turns, both watch for as long as a turn takes what the machine itself does.
 
 use crate::figures::{Samples, median_lowest_highest};
-use crate::hiccup;
 use crate::messages::{Check, Messages};
 use crate::stage::{Common, Gate, run_pair};
 use crate::stalls::Pauses;
@@ -142,7 +141,6 @@ pub(crate) struct Tripped {
     pub(crate) times: Vec<Samples>,
     /// The median of each turn in microseconds.
     pub(crate) medians_us: Vec<Vec<f64>>,
-    pub(crate) pauses: [Pauses; 2],
 }
 
 impl Tripped {
@@ -159,7 +157,7 @@ impl Tripped {
 const WATCH: usize = usize::MAX - 1;
 const DONE: usize = usize::MAX;
 
-/// Makes the trips, in turn.
+/// Makes the trips, in turn; in between, both cores are watched.
 ///
 /// # Errors
 ///
@@ -170,6 +168,7 @@ pub(crate) fn rotate(
     setup: &Setup,
     messages: &Messages,
     plan: Plan,
+    [asking, answering]: &mut [Pauses; 2],
 ) -> Result<Tripped, String> {
     let open = |subject: &Subject| {
         subject.system().open_trips(setup, messages).map_err(|error| format!("{}: {error}", subject.name()))
@@ -181,7 +180,6 @@ pub(crate) fn rotate(
     let limit = Nanos(PATIENCE_PER_TRIP.0 * (trip_count * subjects.len()) as u64 + Nanos::from_secs(30).0);
     let gate = Gate::new(limit);
     let (turn, watch_until) = (AtomicUsize::new(WATCH), AtomicU64::new(0));
-    let [mut asking, mut answering] = hiccup::pair(Clock::now(), limit);
     let ask = || {
         let mut samples: Vec<_> = subjects.iter().map(|_| Samples::new()).collect();
         let mut medians_us = vec![Vec::with_capacity(turns); subjects.len()];
@@ -213,7 +211,7 @@ pub(crate) fn rotate(
             asking.watch(until);
         }
         turn.store(DONE, Ordering::Release);
-        Ok((samples, medians_us, asking))
+        Ok(Tripped { times: samples, medians_us })
     };
     let answer = || {
         loop {
@@ -229,6 +227,6 @@ pub(crate) fn rotate(
         }
     };
     let results = run_pair(common, &gate, ask, answer);
-    let ((times, medians_us, asking), ()) = gate.finish(results)?;
-    Ok(Tripped { times, medians_us, pauses: [asking, answering] })
+    let (tripped, ()) = gate.finish(results)?;
+    Ok(tripped)
 }
