@@ -317,7 +317,7 @@ fn report(
     say(format!(
         "published  {} in {}",
         count(published.messages, "message"),
-        count(published.packets[Line::A.index()], "packet")
+        count(published.lines[Line::A.index()].packets, "packet")
     ));
     say(format!(
         "impaired   {} of {}",

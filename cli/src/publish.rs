@@ -10,7 +10,8 @@ use crate::repair::{self, RepairOptions};
 use crate::standard_input::{self, StandardInput, is_not_there_yet};
 use seqcast_protocol::SessionId;
 use seqcast_publisher::{
-    ClientReport, Closed, Line, OpenError, PublishError, Publisher, PublisherCounters, RingFileError, ring_session,
+    ClientReport, Closed, Line, LineCounters, OpenError, PublishError, Publisher, PublisherCounters, RingFileError,
+    ring_session,
 };
 use seqcast_recovery::{ClaimError, Nanos};
 use seqcast_transport::{Clock, pin_to_core};
@@ -76,6 +77,9 @@ pub struct Options {
     /// The longest packet, 64 to 65507 bytes, without IP and UDP headers
     #[arg(long, value_name = "BYTES", default_value = "1472", value_parser = options::bytes)]
     max_datagram: usize,
+    /// Send each packet by itself: do not let the kernel cut what leaves with one system call into datagrams
+    #[arg(long)]
+    no_segmentation: bool,
     /// How long requests are answered after the end; less when nobody has asked for a second. A second Ctrl-C skips it
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = options::duration)]
     linger: Duration,
@@ -184,6 +188,7 @@ fn open(options: &Options) -> Result<Publisher, Outcome> {
         .interface(&options.interface)
         .retain_bytes(options.retain)
         .max_datagram(options.max_datagram)
+        .segmentation(!options.no_segmentation)
         .linger(options.linger);
     for (line, destination) in [(Line::A, Some(&options.line_a)), (Line::B, options.line_b.as_ref())] {
         if let Some(OptionalDestination(Some(destination))) = destination {
@@ -345,20 +350,29 @@ impl Summary {
         let responder = &retransmitter.responder;
         let refused: u64 = responder.refused.iter().sum();
         let elapsed_s = self.published.as_duration().as_secs_f64();
+        let sum = |of: fn(&LineCounters) -> u64| self.counters.lines.iter().map(of).sum::<u64>();
         // There is nobody to tell when standard error or output is gone.
         for warning in warnings {
             let _ = writeln!(stderr, "seqcast: warning: {warning}");
         }
         let _ = writeln!(
             stderr,
-            "session {}: {} published in {elapsed_s:.3} s ({} of payload, {}), numbers 1..{}, {} refused by the kernel",
+            "session {}: {} published in {elapsed_s:.3} s ({} of payload, {} with {}), numbers 1..{}, {} refused by the \
+             kernel",
             self.session,
             count(self.counters.messages, "message"),
             count(self.bytes, "byte"),
-            count(self.counters.packets.iter().sum(), "packet"),
+            count(sum(|line| line.packets), "packet"),
+            count(sum(|line| line.system_calls), "system call"),
             self.next,
-            count(self.counters.refused.iter().sum(), "packet"),
+            count(sum(|line| line.refused), "packet"),
         );
+        if sum(|line| line.segmentation_refused) > 0 {
+            let _ = writeln!(
+                stderr,
+                "the kernel or the interface cuts no runs of packets into datagrams: each left with a call of its own"
+            );
+        }
         let _ = writeln!(
             stderr,
             "{} answered with {} ({}), {} told that it is overwritten, {refused} without an answer",
@@ -374,8 +388,15 @@ impl Summary {
 
     fn json(&self) -> serde_json::Value {
         let line = |line: Line| {
-            let (packets, bytes) = (self.counters.packets[line.index()], self.counters.bytes[line.index()]);
-            json!({ "packets": packets, "bytes": bytes, "packets_refused": self.counters.refused[line.index()] })
+            let LineCounters { packets, bytes, refused, system_calls, segmentation_refused } =
+                self.counters.lines[line.index()];
+            json!({
+                "packets": packets,
+                "bytes": bytes,
+                "packets_refused": refused,
+                "system_calls": system_calls,
+                "segmentation_refused": segmentation_refused,
+            })
         };
         let retransmitter = &self.counters.retransmitter;
         let responder = &retransmitter.responder;

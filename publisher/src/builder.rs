@@ -46,6 +46,7 @@ impl PublisherBuilder {
                 ttl: None,
                 max_datagram: 1_472,
                 send_buffer_bytes: Some(1 << 20),
+                segmentation: true,
             },
             requests: None,
             requests_inline: false,
@@ -85,6 +86,16 @@ impl PublisherBuilder {
     #[must_use]
     pub fn max_datagram(mut self, bytes: usize) -> Self {
         self.line_settings.max_datagram = bytes;
+        self
+    }
+
+    /// Lets the kernel cut runs of packets of one length into datagrams, so that up to 64 leave with one system call
+    /// (`UDP_SEGMENT`), and fills packets so that they fit into runs. A kernel or an interface that does not is found out and
+    /// counted ([`LineCounters::segmentation_refused`](crate::LineCounters)). Packets that leave alone are not concerned. On
+    /// unless set.
+    #[must_use]
+    pub fn segmentation(mut self, segmentation: bool) -> Self {
+        self.line_settings.segmentation = segmentation;
         self
     }
 
@@ -286,7 +297,10 @@ impl PublisherBuilder {
             None => ring::reserve(size, self.session, self.retain_bytes)?,
         };
         let (retransmitter, request_address) = self.open_serving(writer.reader(), alarm.clone())?;
-        let publication = Publication::new(writer, max_datagram);
+        let mut publication = Publication::new(writer, max_datagram);
+        if !lines.iter().any(LineSender::segments) {
+            publication.set_run_packets(1);
+        }
         Ok((Publisher::new(publication, file, lines, request_address, alarm), retransmitter))
     }
 

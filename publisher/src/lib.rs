@@ -38,7 +38,7 @@ mod watch;
 
 pub use builder::PublisherBuilder;
 pub use error::{OpenError, PublishError};
-pub use line::LineDestination;
+pub use line::{LineCounters, LineDestination};
 pub use publisher::{Claim, Closed, Flushed, Publisher, PublisherCounters};
 pub use retransmitter::{Retransmitter, RetransmitterCounters};
 pub use ring::{RingFileError, ring_session};

@@ -2,12 +2,12 @@
 
 use crate::alarm::Alarm;
 use crate::builder::PublisherBuilder;
-use crate::line::{LineSender, Sent};
+use crate::line::{LineCounters, LineSender, Outcome};
 use crate::retransmitter::{Retransmitter, RetransmitterCounters};
 use crate::thread::RetransmitterThread;
 use crate::{PublishError, TypedClaim};
 use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
-use seqcast_recovery::{ClientReport, Line, Nanos, Publication};
+use seqcast_recovery::{ClientReport, Nanos, Publication};
 use seqcast_transport::{Mapping, SharedFile, wait_readable};
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -37,12 +37,8 @@ pub struct Flushed {
 pub struct PublisherCounters {
     /// Messages flushed.
     pub messages: u64,
-    /// Packets that the kernel took, by line; a unicast line counts a copy for each destination.
-    pub packets: [u64; 2],
-    /// Their bytes, headers included, by line.
-    pub bytes: [u64; 2],
-    /// Packets that the kernel refused, by line, counted likewise.
-    pub refused: [u64; 2],
+    /// What each line did, by [`Line::index`].
+    pub lines: [LineCounters; 2],
     /// What the retransmitter has done; not counted here when it runs elsewhere ([`PublisherBuilder::open_split`]).
     pub retransmitter: RetransmitterCounters,
 }
@@ -78,7 +74,7 @@ pub struct Publisher {
     /// `None` when the retransmitter runs on this thread.
     alarm: Option<Arc<Alarm>>,
     service: Service,
-    counters: PublisherCounters,
+    messages: u64,
 }
 
 impl Publisher {
@@ -95,8 +91,8 @@ impl Publisher {
         request_address: Option<SocketAddrV4>,
         alarm: Option<Arc<Alarm>>,
     ) -> Self {
-        let (service, counters) = (Service::Elsewhere, PublisherCounters::default());
-        Self { publication, _ring_file: ring_file, lines, request_address, alarm, service, counters }
+        let service = Service::Elsewhere;
+        Self { publication, _ring_file: ring_file, lines, request_address, alarm, service, messages: 0 }
     }
 
     pub(crate) fn set_service(&mut self, service: Service) {
@@ -189,10 +185,10 @@ impl Publisher {
     /// can be sent have been.
     #[inline]
     pub fn flush(&mut self) -> Result<Flushed, PublishError> {
-        let (lines, counters) = (&self.lines, &mut self.counters);
+        let lines = &mut self.lines;
         let mut outcome = Outcome::default();
-        let range = self.publication.flush(|packet| send(lines, counters, &mut outcome, packet));
-        self.counters.messages += range.count();
+        let range = self.publication.flush(|runs| lines.iter_mut().for_each(|line| line.send(runs, &mut outcome)));
+        self.messages += range.count();
         if let Some(alarm) = self.alarm.as_ref().filter(|_| !range.is_empty()) {
             alarm.sound();
         }
@@ -215,7 +211,9 @@ impl Publisher {
     /// What it has done so far.
     #[must_use]
     pub fn counters(&self) -> PublisherCounters {
-        PublisherCounters { retransmitter: self.service.counters(), ..self.counters }
+        let mut lines = [LineCounters::default(); 2];
+        self.lines.iter().for_each(|line| lines[line.line.index()] = line.counters);
+        PublisherCounters { messages: self.messages, lines, retransmitter: self.service.counters() }
     }
 
     /// What is known of each client that asks for messages, by address: as of 10 ms ago or less, unless requests are waiting,
@@ -245,6 +243,7 @@ impl Publisher {
     /// As [`Self::flush`].
     pub fn close_while(mut self, mut go_on: impl FnMut() -> bool) -> Result<Closed, PublishError> {
         let flushed = self.flush();
+        let counters = self.counters();
         self.publication.end(|_| {});
         if let Some(alarm) = &self.alarm {
             alarm.sound();
@@ -268,7 +267,7 @@ impl Publisher {
                 break;
             }
         }
-        let counters = PublisherCounters { retransmitter: self.service.counters(), ..self.counters };
+        let counters = PublisherCounters { retransmitter: self.service.counters(), ..counters };
         let closed = Closed { counters, clients: self.service.clients() };
         flushed.map(|_| closed)
     }
@@ -289,30 +288,5 @@ impl Service {
             Self::Inline(retransmitter) => retransmitter.clients().copied().collect(),
             Self::Elsewhere => Vec::new(),
         }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Outcome {
-    sent: u64,
-    refused: u64,
-    too_long: Option<(Line, usize)>,
-}
-
-fn send(lines: &[LineSender], counters: &mut PublisherCounters, outcome: &mut Outcome, packet: &[u8]) {
-    for sender in lines {
-        let line = sender.line;
-        sender.send(packet, |sent| match sent {
-            Sent::Yes => {
-                outcome.sent += 1;
-                counters.packets[line.index()] += 1;
-                counters.bytes[line.index()] += packet.len() as u64;
-            }
-            Sent::Refused => {
-                outcome.refused += 1;
-                counters.refused[line.index()] += 1;
-            }
-            Sent::TooLong => outcome.too_long = Some((line, packet.len())),
-        });
     }
 }

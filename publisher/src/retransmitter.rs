@@ -2,10 +2,10 @@
 //! has no part in it.
 
 use crate::alarm::Alarm;
-use crate::line::{LineSender, Sent};
+use crate::line::{LineSender, Outcome};
 use crate::watch::Watch;
 use seqcast_protocol::{HEADER_BYTES, SessionId};
-use seqcast_recovery::{ClientReport, Heartbeat, HeartbeatConfig, Nanos, Responder, ResponderCounters};
+use seqcast_recovery::{ClientReport, Heartbeat, HeartbeatConfig, Nanos, Responder, ResponderCounters, Run};
 use seqcast_transport::{Clock, Mapping, UnicastSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -194,17 +194,12 @@ impl Retransmitter {
         let ended = ring.is_ended() && self.watch.is_none();
         let Some(header) = self.heartbeat.poll(now, self.responder.offered(), ended) else { return 0 };
         let packet = header.to_bytes();
-        let mut copies = 0;
-        for line in &self.lines {
-            line.send(&packet, |sent| {
-                copies += 1;
-                match sent {
-                    Sent::Yes if ended => self.counters.ends_of_session += 1,
-                    Sent::Yes => self.counters.heartbeats += 1,
-                    Sent::Refused | Sent::TooLong => self.counters.refused_sends += 1,
-                }
-            });
-        }
-        copies
+        let mut outcome = Outcome::default();
+        self.lines.iter_mut().for_each(|line| line.send(&[Run::one(&packet)], &mut outcome));
+        let counter = if ended { &mut self.counters.ends_of_session } else { &mut self.counters.heartbeats };
+        *counter += outcome.sent;
+        // Twenty bytes are too long for no way.
+        self.counters.refused_sends += outcome.refused;
+        (outcome.sent + outcome.refused) as usize
     }
 }

@@ -68,6 +68,7 @@ mod requester;
 mod responder;
 mod rewind;
 mod ring;
+mod run;
 mod subscription;
 mod time;
 mod window;
@@ -93,6 +94,7 @@ pub use ring::{
     Followed, MAX_BLOCKS_BYTES, RetainError, RingError, RingFollower, RingRead, RingReadError, RingReader, RingSize,
     RingWriter,
 };
+pub use run::{MAX_RUN_PACKETS, Run};
 pub use subscription::{OutgoingRequest, Subscription};
 pub use time::Nanos;
 pub use window::ReorderWindow;

@@ -3,8 +3,8 @@
 //! The staging buffer is at most one send long (64 KiB), so that it stays in cache; what is in it is not part of the
 //! session yet. [`Publication::flush`] stores it in the retained ring and then hands it out.
 
-use crate::RingWriter;
 use crate::ring::sync::AtomicU64;
+use crate::{MAX_RUN_PACKETS, RingWriter, Run};
 use alloc::{boxed::Box, vec, vec::Vec};
 use core::fmt;
 use core::ops::{Deref, DerefMut};
@@ -18,6 +18,10 @@ pub const MIN_DATAGRAM_BYTES: usize = 64;
 
 /// The length of the staging buffer: one send of the longest packet, and the space of the next one's header behind it.
 const STAGING_BYTES: usize = MAX_DATAGRAM_BYTES + HEADER_BYTES;
+
+/// The most runs that are handed out at once: a system call for 8 is hardly dearer than its eighth of a call for one, and a
+/// second line, which has its turn behind the first, is no further behind than that.
+const RUNS: usize = 8;
 
 /// Why there is no space for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +55,21 @@ impl core::error::Error for ClaimError {}
 
 /// The state machine of a publisher: numbering, packing, retaining.
 ///
-/// Invariant: `staging[..open_start]` is whole packets, described by `sealed`; behind it lies the packet being filled, a
-/// header's space and `open_count` blocks, up to `used`.
+/// Invariants: `staging[..open_start]` is whole packets, described by `sealed`; behind it lies the packet being filled, a
+/// header's space and `open_count` blocks, up to `used`. `open_limit <= max_datagram`.
 #[derive(Debug)]
 pub struct Publication<M> {
     ring: RingWriter<M>,
     max_datagram: usize,
+    /// The most packets of a run; 1 keeps each to itself.
+    run_packets: usize,
     staging: Box<[u8]>,
     sealed: Vec<Sealed>,
+    /// The run that the last sealed packet belongs to.
+    run: OpenRun,
+    /// The longest that the packet being filled becomes, if its first message is no longer than that: as long as the run, while
+    /// it may join one, for a shorter packet would be its last, and a longer one begins another.
+    open_limit: usize,
     open_start: usize,
     open_count: u16,
     used: usize,
@@ -71,6 +82,15 @@ pub struct Publication<M> {
 struct Sealed {
     end: usize,
     count: u16,
+    /// Whether a run begins with it.
+    leads: bool,
+}
+
+/// What the next packet needs for joining the run: a length of at most `packet_bytes`, and that `room` is left.
+#[derive(Clone, Copy, Debug)]
+struct OpenRun {
+    packet_bytes: usize,
+    room: usize,
 }
 
 impl<M: AsRef<[AtomicU64]>> Publication<M> {
@@ -86,9 +106,12 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
         assert!(max_blocks_bytes <= ring.size().max_blocks_bytes, "the ring is made for smaller packets");
         Self {
             max_datagram,
+            run_packets: MAX_RUN_PACKETS,
             // A value other than zero, so that the pages are touched now.
             staging: vec![1; STAGING_BYTES].into_boxed_slice(),
-            sealed: touched(STAGING_BYTES / (HEADER_BYTES + LENGTH_BYTES), Sealed { end: 1, count: 1 }),
+            sealed: touched(STAGING_BYTES / (HEADER_BYTES + LENGTH_BYTES), Sealed { end: 1, count: 1, leads: true }),
+            run: OpenRun { packet_bytes: 0, room: 0 },
+            open_limit: max_datagram,
             open_start: 0,
             open_count: 0,
             used: HEADER_BYTES,
@@ -115,6 +138,14 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
         self.open_first + u64::from(self.open_count)
     }
 
+    /// How many packets may leave as one run, `1..=64`; with more than one, packets are filled so that they fit into runs. A
+    /// number outside is moved in.
+    pub fn set_run_packets(&mut self, packets: usize) {
+        self.run_packets = packets.clamp(1, MAX_RUN_PACKETS);
+        self.run.room = self.run.room.min(self.run_packets - 1);
+        self.open_limit = self.limit();
+    }
+
     /// The longest message, in bytes.
     #[must_use]
     pub fn max_message_bytes(&self) -> usize {
@@ -136,9 +167,11 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
         if !self.has_room(bytes) {
             return Err(ClaimError::Full);
         }
-        let needed = LENGTH_BYTES + bytes;
-        if self.used + needed - self.open_start > self.max_datagram || self.open_count == MAX_MESSAGES {
+        if self.used + LENGTH_BYTES + bytes - self.open_start > self.open_limit || self.open_count == MAX_MESSAGES {
             self.seal();
+            if HEADER_BYTES + LENGTH_BYTES + bytes > self.open_limit {
+                self.open_limit = self.max_datagram;
+            }
         }
         let start = self.used + LENGTH_BYTES;
         self.staging[start..start + bytes].fill(0);
@@ -153,9 +186,9 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
         self.used + header + LENGTH_BYTES + bytes + HEADER_BYTES <= self.staging.len()
     }
 
-    /// Retains everything committed so far, then hands it to `send` packet by packet, in order; each is marked as sent
-    /// when `send` returns. Returns the numbers.
-    pub fn flush(&mut self, mut send: impl FnMut(&[u8])) -> SequenceRange {
+    /// Retains everything committed so far, then hands it to `send` in runs, up to 8 at a time, in order; they are marked as
+    /// sent when `send` returns. Returns the numbers.
+    pub fn flush(&mut self, mut send: impl FnMut(&[Run<'_>])) -> SequenceRange {
         self.seal();
         let range = SequenceRange::new(self.ring.next(), self.open_first);
         let mut start = 0;
@@ -164,19 +197,31 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
             retained.expect("the packet is within the ring's limits, and only `end` ends the ring");
             start = packet.end;
         }
-        let (mut start, mut next) = (0, range.start());
-        for packet in self.sealed.drain(..) {
-            send(&self.staging[start..packet.end]);
-            start = packet.end;
-            next += u64::from(packet.count);
+        let (mut next, mut start) = (range.start(), 0);
+        let mut sealed = &self.sealed[..];
+        while !sealed.is_empty() {
+            let mut runs = [Run::EMPTY; RUNS];
+            let mut count = 0;
+            while count < RUNS
+                && let Some((first, others)) = sealed.split_first()
+            {
+                let joined = others.iter().take_while(|packet| !packet.leads).count();
+                let end = sealed[joined].end;
+                runs[count] = Run::new(&self.staging[start..end], first.end - start);
+                next += sealed[..=joined].iter().map(|packet| u64::from(packet.count)).sum::<u64>();
+                (start, sealed, count) = (end, &others[joined..], count + 1);
+            }
+            send(&runs[..count]);
             self.ring.mark_sent(next);
         }
+        self.sealed.clear();
         (self.open_start, self.used) = (0, HEADER_BYTES);
+        (self.run.room, self.open_limit) = (0, self.max_datagram);
         range
     }
 
     /// Flushes, and marks the session as complete.
-    pub fn end(mut self, send: impl FnMut(&[u8])) -> SequenceRange {
+    pub fn end(mut self, send: impl FnMut(&[Run<'_>])) -> SequenceRange {
         let range = self.flush(send);
         self.ring.mark_ended();
         range
@@ -188,11 +233,23 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
         }
         let header = Header::new(self.session(), self.open_first, self.open_count).to_bytes();
         self.staging[self.open_start..self.open_start + HEADER_BYTES].copy_from_slice(&header);
-        self.sealed.push(Sealed { end: self.used, count: self.open_count });
+        let bytes = self.used - self.open_start;
+        let leads = self.run.room == 0 || bytes > self.run.packet_bytes;
+        if leads {
+            self.run = OpenRun { packet_bytes: bytes, room: self.run_packets - 1 };
+        } else {
+            self.run.room = if bytes == self.run.packet_bytes { self.run.room - 1 } else { 0 };
+        }
+        self.sealed.push(Sealed { end: self.used, count: self.open_count, leads });
         self.open_first += u64::from(self.open_count);
         self.open_count = 0;
         self.open_start = self.used;
         self.used += HEADER_BYTES;
+        self.open_limit = self.limit();
+    }
+
+    fn limit(&self) -> usize {
+        if self.run.room > 0 { self.run.packet_bytes } else { self.max_datagram }
     }
 }
 
@@ -271,10 +328,56 @@ mod tests {
                 }
                 publication.claim(longest).unwrap().commit();
             }
-            publication.flush(|packet| assert_eq!(packet.len(), max_datagram));
+            publication.flush(|runs| assert!(packets(runs).all(|packet| packet.len() == max_datagram)));
             let error = publication.claim(longest + 1).unwrap_err();
             assert_eq!(error, ClaimError::TooLong { bytes: longest + 1, limit: longest });
         }
+    }
+
+    fn packets<'a>(runs: &'a [Run<'a>]) -> impl Iterator<Item = &'a [u8]> {
+        runs.iter().flat_map(Run::packets)
+    }
+
+    /// Publishes messages of these lengths at once; returns the lengths of the packets, by run.
+    fn runs(publication: &mut Publication<Memory>, messages: impl IntoIterator<Item = usize>) -> Vec<Vec<usize>> {
+        for bytes in messages {
+            publication.claim(bytes).unwrap().commit();
+        }
+        let mut lengths = Vec::new();
+        publication.flush(|runs| lengths.extend(runs.iter().map(|run| run.packets().map(<[u8]>::len).collect())));
+        lengths
+    }
+
+    #[test]
+    fn equal_messages_make_one_run_and_the_last_packet_may_be_shorter() {
+        let (mut publication, _) = publication(1_472);
+        // 14 messages of 100 bytes fill a packet: 20 + 14 × 102.
+        let lengths = runs(&mut publication, core::iter::repeat_n(100, 14 * 20 + 3));
+        assert_eq!(lengths, [[vec![1_448; 20], vec![20 + 3 * 102]].concat()]);
+    }
+
+    #[test]
+    fn a_packet_behind_a_shorter_one_begins_a_run_and_those_before_leave_room_for_none() {
+        let (mut publication, _) = publication(100);
+        // Packets of at most 80 bytes of blocks; the second is cut to the length of the first, the third is not.
+        assert_eq!(runs(&mut publication, [70, 30, 30, 30, 30, 20]), [[92, 84], [84, 42]]);
+        assert_eq!(runs(&mut publication, [10, 70, 10, 30, 30]), [vec![32], vec![92, 64], vec![52]]);
+        publication.set_run_packets(1);
+        assert_eq!(runs(&mut publication, [70, 70, 70]), [[92], [92], [92]]);
+    }
+
+    #[test]
+    fn a_run_has_64_packets_at_the_most_and_runs_leave_eight_at_a_time() {
+        let (mut publication, ring) = publication(64);
+        let lengths = runs(&mut publication, core::iter::repeat_n(42, 600));
+        assert_eq!(lengths.iter().map(Vec::len).collect::<Vec<_>>(), [[64; 9].to_vec(), vec![24]].concat());
+        for _ in 0..600 {
+            publication.claim(42).unwrap().commit();
+        }
+        let mut sent = Vec::new();
+        publication.flush(|runs| sent.push((runs.len(), ring.sent())));
+        assert_eq!(sent, [(8, 601), (2, 601 + 8 * 64)]);
+        assert_eq!(ring.sent(), 1_201);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The settings of a subscriber.
 
 use crate::OpenError;
-use crate::line::{self, DropCount, LineSource};
+use crate::line::{self, DropCount, LineSettings, LineSource};
 use crate::offset::Offset;
 use crate::path::Path;
 use crate::ring::{Beginning, RingTarget};
@@ -11,7 +11,7 @@ use seqcast_recovery::{
     GapPolicy, Impairment, ImpairmentConfig, Line, RequestConfig, RewindPolicy, SessionChoice, Start, Subscription,
     SubscriptionConfig,
 };
-use seqcast_transport::{Clock, ConnectedSocket, Interface, WAIT_LIMIT};
+use seqcast_transport::{Clock, ConnectedSocket, Inbox, Interface, WAIT_LIMIT};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
@@ -22,9 +22,8 @@ const MAX_TARGETS: usize = WAIT_LIMIT - Line::ALL.len();
 #[derive(Clone, Debug)]
 pub struct SubscriberBuilder {
     lines: [Option<LineSource>; 2],
-    interface: String,
+    line_settings: LineSettings,
     recover_from: Vec<SocketAddrV4>,
-    receive_buffer_bytes: Option<usize>,
     /// By `Line::index`, and behind them that of the request addresses.
     impairments: [Option<ImpairmentConfig>; 3],
     config: SubscriptionConfig,
@@ -34,9 +33,12 @@ impl SubscriberBuilder {
     pub(crate) fn new(session: SessionChoice) -> Self {
         Self {
             lines: [None, None],
-            interface: "127.0.0.1".to_owned(),
+            line_settings: LineSettings {
+                interface: "127.0.0.1".to_owned(),
+                receive_buffer_bytes: Some(4 << 20),
+                coalescing: true,
+            },
             recover_from: Vec::new(),
-            receive_buffer_bytes: Some(4 << 20),
             impairments: [None; 3],
             config: SubscriptionConfig { session, ..SubscriptionConfig::default() },
         }
@@ -52,7 +54,7 @@ impl SubscriberBuilder {
     /// The interface of lines that name none: a name or an IPv4 address. 127.0.0.1 unless set.
     #[must_use]
     pub fn interface(mut self, interface: &str) -> Self {
-        interface.clone_into(&mut self.interface);
+        interface.clone_into(&mut self.line_settings.interface);
         self
     }
 
@@ -141,7 +143,15 @@ impl SubscriberBuilder {
     /// The receive buffer to ask the kernel for, per socket; `None` leaves its default. 4 MiB unless set.
     #[must_use]
     pub fn receive_buffer_bytes(mut self, bytes: Option<usize>) -> Self {
-        self.receive_buffer_bytes = bytes;
+        self.line_settings.receive_buffer_bytes = bytes;
+        self
+    }
+
+    /// Lets the kernel hand over as one buffer what was sent with one system call, while datagrams come faster than one at a time
+    /// (`UDP_GRO`); a kernel before 5.0 does not. What is received one by one is not concerned. On unless set.
+    #[must_use]
+    pub fn coalescing(mut self, coalescing: bool) -> Self {
+        self.line_settings.coalescing = coalescing;
         self
     }
 
@@ -194,9 +204,10 @@ impl SubscriberBuilder {
         let mut interfaces: Vec<Interface> = Vec::new();
         for line in Line::ALL {
             let Some(source) = &self.lines[line.index()] else { continue };
-            let (socket, interface) = line::open(line, source, &self.interface, self.receive_buffer_bytes, beginning)?;
+            let (socket, interface) = line::open(line, source, &self.line_settings, beginning)?;
             let drops = DropCount::new(&socket);
-            lines.push(LinePath { line, path: Path::new(socket, self.impairment(line.index(), 0)), drops });
+            let inbox = if source.ring_file().is_some() { Inbox::single() } else { Inbox::several() };
+            lines.push(LinePath { line, path: Path::new(socket, inbox, self.impairment(line.index(), 0)), drops });
             interfaces.extend(interface);
         }
         if lines.is_empty() {
@@ -221,16 +232,20 @@ impl SubscriberBuilder {
     fn open_target(&self, interfaces: &[Interface], address: SocketAddrV4) -> Result<ConnectedSocket, OpenError> {
         let from = match interfaces.first() {
             Some(interface) => interface.address,
-            None => Interface::resolve(&self.interface).map_err(|error| OpenError::Interface(Line::A, error))?.address,
+            None => {
+                Interface::resolve(&self.line_settings.interface)
+                    .map_err(|error| OpenError::Interface(Line::A, error))?
+                    .address
+            }
         };
-        let socket = ConnectedSocket::open(from, address, self.receive_buffer_bytes)
+        let socket = ConnectedSocket::open(from, address, self.line_settings.receive_buffer_bytes)
             .map_err(|error| OpenError::RecoverFrom(address, error))?;
         line::warn_if_partial(&format_args!("recover_from {address}"), socket.buffer());
         Ok(socket)
     }
 
     fn target(&self, index: usize, socket: TargetSocket) -> Path<TargetSocket> {
-        Path::new(socket, self.impairment(Line::ALL.len(), index as u64))
+        Path::new(socket, Inbox::single(), self.impairment(Line::ALL.len(), index as u64))
     }
 
     /// The impairment of the path with this index among those of its kind.

@@ -40,6 +40,7 @@ mod builder;
 mod error;
 mod event_loop;
 mod histograms;
+mod intake;
 mod line;
 mod offset;
 mod path;

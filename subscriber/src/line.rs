@@ -1,11 +1,12 @@
 //! One line of a subscriber: where its packets come from.
 
 use crate::error::{LineSourceError, OpenError, SOURCE};
+use crate::intake::Intake;
 use crate::path::{Arrival, Receive};
 use crate::ring::{Beginning, RingLine};
 use seqcast_recovery::{Line, Nanos};
-use seqcast_transport::{BufferGrant, Interface, LineAddress, MulticastReceiver, UnicastSocket, kernel_drops};
-use std::net::Ipv4Addr;
+use seqcast_transport::{BufferGrant, Inbox, Interface, LineAddress, MulticastReceiver, UnicastSocket, kernel_drops};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::{fmt, io, str::FromStr};
@@ -104,12 +105,20 @@ impl fmt::Display for LineSource {
     }
 }
 
+/// What all lines of a subscriber have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct LineSettings {
+    pub(crate) interface: String,
+    pub(crate) receive_buffer_bytes: Option<usize>,
+    /// Whether the kernel may hand over what was sent together as one buffer.
+    pub(crate) coalescing: bool,
+}
+
 /// Opens the line; returns its socket, and its interface unless it is a ring, which is followed from its beginning on.
 pub(crate) fn open(
     line: Line,
     source: &LineSource,
-    default_interface: &str,
-    receive_buffer_bytes: Option<usize>,
+    settings: &LineSettings,
     beginning: Beginning,
 ) -> Result<(LineSocket, Option<Interface>), OpenError> {
     let (address, source) = match &source.0 {
@@ -124,26 +133,28 @@ pub(crate) fn open(
         LineAddress::Unicast(addresses) => Some(addresses.socket_addresses()[0].ip().to_string()),
     };
     let interface = address
-        .interface(own_interface.as_deref().unwrap_or(default_interface))
+        .interface(own_interface.as_deref().unwrap_or(&settings.interface))
         .map_err(|error| OpenError::Interface(line, error))?;
+    let receive_buffer_bytes = settings.receive_buffer_bytes;
     let socket = match (address, source) {
         (LineAddress::Multicast(group), Some(source)) if group.is_source_specific() => {
-            MulticastReceiver::open_source(group, *source, &interface, receive_buffer_bytes).map(Socket::Multicast)
+            MulticastReceiver::open_source(group, *source, &interface, receive_buffer_bytes).map(UdpSocket::Multicast)
         }
         (LineAddress::Multicast(group), _) => {
-            MulticastReceiver::open(group, &interface, receive_buffer_bytes).map(Socket::Multicast)
+            MulticastReceiver::open(group, &interface, receive_buffer_bytes).map(UdpSocket::Multicast)
         }
         (LineAddress::Unicast(addresses), _) => {
-            UnicastSocket::open(addresses.socket_addresses()[0], receive_buffer_bytes).map(Socket::Unicast)
+            UnicastSocket::open(addresses.socket_addresses()[0], receive_buffer_bytes).map(UdpSocket::Unicast)
         }
     };
     let socket = socket.map_err(|error| OpenError::Line(line, error))?;
-    match &socket {
-        Socket::Multicast(socket) => warn_if_partial(&format_args!("line {line:?}"), socket.buffer()),
-        Socket::Unicast(socket) => warn_if_partial(&format_args!("line {line:?}"), socket.buffer()),
-        Socket::Ring(_) => {}
-    }
-    Ok((LineSocket { socket, source: *source, other_sources: 0 }, Some(interface)))
+    let buffer = match &socket {
+        UdpSocket::Multicast(socket) => socket.buffer(),
+        UdpSocket::Unicast(socket) => socket.buffer(),
+    };
+    warn_if_partial(&format_args!("line {line:?}"), buffer);
+    let intake = Intake::new(socket.as_raw_fd(), settings.coalescing);
+    Ok((LineSocket { socket: Socket::Udp(socket, intake), source: *source, other_sources: 0 }, Some(interface)))
 }
 
 /// The socket of a line that is open.
@@ -157,41 +168,63 @@ pub(crate) struct LineSocket {
 
 #[derive(Debug)]
 enum Socket {
+    Udp(UdpSocket, Intake),
+    Ring(RingLine),
+}
+
+#[derive(Debug)]
+enum UdpSocket {
     Multicast(MulticastReceiver),
     Unicast(UnicastSocket),
-    Ring(RingLine),
+}
+
+impl UdpSocket {
+    /// Takes the next datagram into `buffer`: its length, and its sender if asked for.
+    #[inline]
+    fn recv(&self, buffer: &mut [u8], tells_sender: bool) -> io::Result<Option<(usize, Option<SocketAddrV4>)>> {
+        let told = |(length, sender)| (length, Some(sender));
+        let untold = |length| (length, None);
+        Ok(match (self, tells_sender) {
+            (Self::Multicast(socket), false) => socket.recv(buffer)?.map(untold),
+            (Self::Multicast(socket), true) => socket.recv_from(buffer)?.map(told),
+            (Self::Unicast(socket), false) => socket.recv(buffer)?.map(untold),
+            (Self::Unicast(socket), true) => socket.recv_from(buffer)?.map(told),
+        })
+    }
+}
+
+impl AsRawFd for UdpSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Multicast(socket) => socket.as_raw_fd(),
+            Self::Unicast(socket) => socket.as_raw_fd(),
+        }
+    }
 }
 
 impl Receive for LineSocket {
     /// The sender is looked at only when a source was set.
     #[inline]
-    fn receive(&mut self, now: Nanos, buffer: &mut [u8]) -> io::Result<Arrival> {
-        let Some(source) = self.source else {
-            return match &mut self.socket {
-                Socket::Multicast(socket) => socket.recv(buffer).map(Arrival::new),
-                Socket::Unicast(socket) => socket.recv(buffer).map(Arrival::new),
-                Socket::Ring(ring) => ring.receive(now, buffer),
-            };
+    fn receive(&mut self, now: Nanos, inbox: &mut Inbox) -> io::Result<Arrival> {
+        let (socket, intake) = match &mut self.socket {
+            Socket::Ring(ring) => return Ok(ring.receive(now, inbox.spare())?.in_spare(inbox)),
+            Socket::Udp(socket, intake) => (&*socket, intake),
         };
-        let received = match &mut self.socket {
-            Socket::Multicast(socket) => socket.recv_from(buffer)?,
-            Socket::Unicast(socket) => socket.recv_from(buffer)?,
-            Socket::Ring(ring) => return ring.receive(now, buffer),
-        };
-        Ok(match received {
-            Some((length, sender)) if *sender.ip() == source => Arrival::Datagram(length),
-            Some(_) => {
+        let tells_sender = self.source.is_some();
+        let received = intake.next(now, socket.as_raw_fd(), inbox, |buffer| socket.recv(buffer, tells_sender))?;
+        let Some((place, sender)) = received else { return Ok(Arrival::Nothing) };
+        match (self.source, sender) {
+            (Some(source), Some(sender)) if *sender.ip() != source => {
                 self.other_sources += 1;
-                Arrival::Withheld
+                Ok(Arrival::Withheld)
             }
-            None => Arrival::Nothing,
-        })
+            _ => Ok(Arrival::Datagram(place)),
+        }
     }
 
     fn fd(&self) -> Option<RawFd> {
         match &self.socket {
-            Socket::Multicast(socket) => Some(socket.as_raw_fd()),
-            Socket::Unicast(socket) => Some(socket.as_raw_fd()),
+            Socket::Udp(socket, _) => Some(socket.as_raw_fd()),
             Socket::Ring(_) => None,
         }
     }

@@ -1,71 +1,75 @@
 //! One socket that datagrams arrive on, a line's or a request address's, impaired if so asked.
 
 use seqcast_recovery::{Impairment, Nanos, Verdict};
-use seqcast_transport::DATAGRAM_BUFFER_BYTES;
+use seqcast_transport::{Inbox, Place};
 use std::io;
 use std::os::fd::RawFd;
 
 /// What one look at a socket finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arrival {
-    /// A datagram of this length.
-    Datagram(usize),
+pub(crate) enum Arrival<D = Place> {
+    /// A datagram: where it lies in the inbox, or its length.
+    Datagram(D),
     /// One that is not handed on: from another source, or lost or delayed on purpose.
     Withheld,
     Nothing,
 }
 
-impl Arrival {
-    #[inline]
-    pub(crate) fn new(length: Option<usize>) -> Self {
-        length.map_or(Self::Nothing, Self::Datagram)
+impl Arrival<usize> {
+    /// Of a datagram that was laid into the spare room.
+    pub(crate) fn in_spare(self, inbox: &Inbox) -> Arrival {
+        match self {
+            Self::Datagram(length) => Arrival::Datagram(inbox.spare_place(length)),
+            Self::Withheld => Arrival::Withheld,
+            Self::Nothing => Arrival::Nothing,
+        }
     }
 }
 
 /// What can be received from.
 pub(crate) trait Receive {
-    /// Takes the next datagram into `buffer`.
-    fn receive(&mut self, now: Nanos, buffer: &mut [u8]) -> io::Result<Arrival>;
+    /// Takes the next datagram out of the inbox, or receives into it when it is empty.
+    fn receive(&mut self, now: Nanos, inbox: &mut Inbox) -> io::Result<Arrival>;
 
     /// What can be waited for; none if it has to be looked at.
     fn fd(&self) -> Option<RawFd>;
 }
 
-/// A socket, its receive buffer, and what is done to its datagrams on purpose.
+/// A socket, what it receives into, and what is done to its datagrams on purpose.
 #[derive(Debug)]
 pub(crate) struct Path<S> {
     pub(crate) socket: S,
-    buffer: Box<[u8]>,
+    pub(crate) inbox: Inbox,
     pub(crate) impairment: Option<Impairment>,
 }
 
 impl<S: Receive> Path<S> {
-    pub(crate) fn new(socket: S, impairment: Option<Impairment>) -> Self {
-        // A value other than zero, so that the pages are touched now.
-        Self { socket, buffer: vec![1; DATAGRAM_BUFFER_BYTES].into_boxed_slice(), impairment }
+    pub(crate) fn new(socket: S, inbox: Inbox, impairment: Option<Impairment>) -> Self {
+        Self { socket, inbox, impairment }
     }
 
-    /// Puts the next datagram into the buffer and returns its length, unless there is none now or it is withheld.
+    /// Takes the next datagram, unless there is none now or it is withheld.
     #[inline]
     pub(crate) fn next(&mut self, now: Nanos) -> io::Result<Arrival> {
         let Some(impairment) = &mut self.impairment else {
-            return self.socket.receive(now, &mut self.buffer);
+            return self.socket.receive(now, &mut self.inbox);
         };
         if let Some(datagram) = impairment.pop(now) {
-            self.buffer[..datagram.len()].copy_from_slice(datagram);
-            return Ok(Arrival::Datagram(datagram.len()));
+            self.inbox.spare()[..datagram.len()].copy_from_slice(datagram);
+            return Ok(Arrival::Datagram(self.inbox.spare_place(datagram.len())));
         }
-        Ok(match self.socket.receive(now, &mut self.buffer)? {
-            Arrival::Datagram(length) if impairment.push(now, &self.buffer[..length]) != Verdict::Deliver => {
+        Ok(match self.socket.receive(now, &mut self.inbox)? {
+            Arrival::Datagram(place) if impairment.push(now, self.inbox.datagram(place)) != Verdict::Deliver => {
                 Arrival::Withheld
             }
             arrival => arrival,
         })
     }
 
-    /// The datagram that [`Self::next`] put there.
-    pub(crate) fn datagram(&self, length: usize) -> &[u8] {
-        &self.buffer[..length]
+    /// The datagram that [`Self::next`] told of last.
+    #[inline]
+    pub(crate) fn datagram(&self, place: Place) -> &[u8] {
+        self.inbox.datagram(place)
     }
 
     /// When the impairment will hand something out.

@@ -106,7 +106,7 @@ impl RingLine {
 
     /// Nothing has come: says whether the publisher lives, or has ended, or has been replaced.
     #[cold]
-    fn idle(&mut self, now: Nanos, buffer: &mut [u8]) -> io::Result<Arrival> {
+    fn idle(&mut self, now: Nanos, buffer: &mut [u8]) -> io::Result<Arrival<usize>> {
         let look_at_file = now >= self.look_at_file_at;
         self.look_for_end_at = now + LOOK_FOR_END;
         if look_at_file {
@@ -138,7 +138,7 @@ impl RingLine {
 
     /// Lays the next packet down.
     #[inline]
-    pub(crate) fn receive(&mut self, now: Nanos, buffer: &mut [u8]) -> io::Result<Arrival> {
+    pub(crate) fn receive(&mut self, now: Nanos, buffer: &mut [u8]) -> io::Result<Arrival<usize>> {
         if let Some(Open { follower, .. }) = &mut self.open {
             let (header, blocks) = buffer.split_at_mut(HEADER_BYTES);
             match follower.poll(blocks) {
@@ -191,7 +191,7 @@ impl RingTarget {
     }
 
     /// Lays the next answer down.
-    pub(crate) fn answer(&mut self, buffer: &mut [u8]) -> io::Result<Arrival> {
+    pub(crate) fn answer(&mut self, buffer: &mut [u8]) -> io::Result<Arrival<usize>> {
         let Some(request) = self.asked.pop_front() else { return Ok(Arrival::Nothing) };
         self.find(request.session()).map_err(RingFileError::into_io)?;
         let Some(reader) = &mut self.reader else { return Ok(Arrival::Withheld) };
@@ -235,7 +235,7 @@ fn open(path: &Path) -> Result<Option<(SharedFile, RingReader<Mapping>)>, RingFi
     Ok(Some((file, reader)))
 }
 
-fn lay_down(buffer: &mut [u8], header: Header) -> Arrival {
+fn lay_down(buffer: &mut [u8], header: Header) -> Arrival<usize> {
     buffer[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
     Arrival::Datagram(HEADER_BYTES)
 }

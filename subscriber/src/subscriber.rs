@@ -10,7 +10,7 @@ use seqcast_protocol::{SequenceNumber, SessionId};
 use seqcast_recovery::{
     Counters, Event, Impairment, ImpairmentCounters, Line, Nanos, SessionChoice, Source, Subscription,
 };
-use seqcast_transport::Clock;
+use seqcast_transport::{Clock, Place};
 use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::os::fd::RawFd;
@@ -49,8 +49,8 @@ pub(crate) struct LinePath {
 /// A datagram whose delivery was interrupted; it is still in its path's buffer.
 #[derive(Clone, Copy, Debug)]
 enum Held {
-    Line { index: usize, length: usize },
-    Answer { target: usize, length: usize },
+    Line { index: usize, place: Place },
+    Answer { target: usize, place: Place },
 }
 
 /// Subscribes to one session at a time.
@@ -146,7 +146,8 @@ impl Subscriber {
     /// How long the next [`Self::poll`] may be put off when no datagram arrives; `None`: for ever.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
-        if self.held.is_some() || self.cut_at.is_some() {
+        let has_unread = self.lines.iter().any(|line| !line.path.inbox.is_empty());
+        if self.held.is_some() || self.cut_at.is_some() || has_unread {
             return Some(Duration::ZERO);
         }
         let lines = self.lines.iter().map(|line| line.path.due());
@@ -223,8 +224,8 @@ impl Subscriber {
     ) -> ControlFlow<()> {
         if let Some(held) = self.held {
             let datagram = match held {
-                Held::Line { index, length } => self.lines[index].path.datagram(length),
-                Held::Answer { target, length } => self.targets[target].datagram(length),
+                Held::Line { index, place } => self.lines[index].path.datagram(place),
+                Held::Answer { target, place } => self.targets[target].datagram(place),
             };
             self.subscription.resume(datagram, &mut self.histograms.recording(sink))?;
             self.held = None;
@@ -270,15 +271,15 @@ impl Subscriber {
                 };
                 is_empty = false;
                 *datagrams += 1;
-                let Arrival::Datagram(length) = arrival else { continue };
-                let (source, datagram) = (Source::Line(*line), path.datagram(length));
+                let Arrival::Datagram(place) = arrival else { continue };
+                let (source, datagram) = (Source::Line(*line), path.datagram(place));
                 let flow =
                     self.subscription.handle_datagram(now, source, datagram, &mut self.histograms.recording(sink));
                 if let Some(lead) = self.subscription.take_lead() {
                     self.histograms.record_lead(lead);
                 }
                 if flow.is_break() {
-                    self.held = Some(Held::Line { index, length });
+                    self.held = Some(Held::Line { index, place });
                     return flow;
                 }
             }
@@ -310,12 +311,12 @@ impl Subscriber {
                     }
                 };
                 *datagrams += 1;
-                let Arrival::Datagram(length) = arrival else { continue };
-                let (source, datagram) = (Source::RequestTarget(target), path.datagram(length));
+                let Arrival::Datagram(place) = arrival else { continue };
+                let (source, datagram) = (Source::RequestTarget(target), path.datagram(place));
                 let flow =
                     self.subscription.handle_datagram(now, source, datagram, &mut self.histograms.recording(sink));
                 if flow.is_break() {
-                    self.held = Some(Held::Answer { target, length });
+                    self.held = Some(Held::Answer { target, place });
                     return flow;
                 }
             }

@@ -4,7 +4,7 @@ use crate::path::{Arrival, Receive};
 use crate::ring::RingTarget;
 use seqcast_protocol::Request;
 use seqcast_recovery::Nanos;
-use seqcast_transport::ConnectedSocket;
+use seqcast_transport::{ConnectedSocket, Inbox};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -29,11 +29,12 @@ impl TargetSocket {
 
 impl Receive for TargetSocket {
     #[inline]
-    fn receive(&mut self, _: Nanos, buffer: &mut [u8]) -> io::Result<Arrival> {
-        match self {
-            Self::Address(socket) => socket.recv(buffer).map(Arrival::new),
-            Self::Ring(ring) => ring.answer(buffer),
-        }
+    fn receive(&mut self, _: Nanos, inbox: &mut Inbox) -> io::Result<Arrival> {
+        let arrival = match self {
+            Self::Address(socket) => socket.recv(inbox.spare())?.map_or(Arrival::Nothing, Arrival::Datagram),
+            Self::Ring(ring) => ring.answer(inbox.spare())?,
+        };
+        Ok(arrival.in_spare(inbox))
     }
 
     fn fd(&self) -> Option<RawFd> {

@@ -16,9 +16,13 @@ mod drops;
 #[expect(unsafe_code, reason = "getifaddrs hands out raw pointers")]
 mod enumeration;
 mod idle;
+mod inbox;
 mod interface;
 #[expect(unsafe_code, reason = "mapped memory is a raw pointer")]
 mod mapping;
+#[expect(unsafe_code, reason = "system calls that no safe interface offers")]
+mod messages;
+mod offload;
 mod opening;
 mod pin;
 mod priority;
@@ -40,8 +44,10 @@ pub use clock::Clock;
 pub use connected::ConnectedSocket;
 pub use drops::kernel_drops;
 pub use idle::{Idle, IdleStrategy, UnknownIdleStrategy};
+pub use inbox::{Inbox, Place};
 pub use interface::{Interface, InterfaceError};
 pub use mapping::Mapping;
+pub use offload::{can_segment, set_coalescing, set_timestamps};
 pub use pin::{PinError, pin_to_core};
 pub use priority::{PriorityError, set_fifo_priority};
 pub use receiver::MulticastReceiver;

@@ -4,9 +4,12 @@ use std::io;
 use std::net::{SocketAddrV4, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 
+use seqcast_recovery::Run;
+
 use crate::address::MulticastAddress;
 use crate::buffer::{Buffer, BufferGrant};
 use crate::interface::Interface;
+use crate::messages;
 use crate::opening::Opening;
 use crate::socket_error::SocketError;
 use crate::sys;
@@ -66,6 +69,16 @@ impl MulticastSender {
         self.socket.send(datagram).map(|_| ())
     }
 
+    /// Sends the first runs, 8 at the most, with one system call, each packet as a datagram of its own; returns how many runs
+    /// left, at least one unless there are none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send`], of the first run, or because the kernel, or the interface, does not cut runs into datagrams.
+    pub fn send_runs(&self, runs: &[Run<'_>]) -> io::Result<usize> {
+        messages::send(self.socket.as_raw_fd(), runs.iter().map(|&run| (run, None)))
+    }
+
     /// The send buffer that was granted.
     #[must_use]
     pub const fn buffer(&self) -> BufferGrant {
@@ -114,6 +127,22 @@ mod tests {
         assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));
         sender.send(&datagram[..largest]).unwrap();
         assert_eq!(next_datagram(&receiver).unwrap(), &datagram[..largest]);
+    }
+
+    #[test]
+    fn a_run_that_does_not_pass_takes_nothing_else_with_it() {
+        let address = group(15);
+        let interface = loopback();
+        let sender = MulticastSender::open(&address, &interface, 0, Some(1 << 20)).unwrap();
+        let receiver = MulticastReceiver::open(&address, &interface, Some(1 << 20)).unwrap();
+        let bytes = [7; 300];
+        let (good, too_many) = (Run::new(&bytes, 100), Run::new(&bytes, 1));
+        assert_eq!(sender.send_runs(&[good, Run::one(b"tick"), too_many, good]).unwrap(), 2);
+        sender.send_runs(&[too_many, good]).unwrap_err();
+        let heard: Vec<_> = (0..4).map(|_| next_datagram(&receiver).unwrap().len()).collect();
+        assert_eq!(heard, [100, 100, 100, 4]);
+        assert!(crate::testing::drained(&receiver));
+        assert_eq!(sender.send_runs(&[]).unwrap(), 0);
     }
 
     #[test]

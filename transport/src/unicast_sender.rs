@@ -2,11 +2,15 @@
 
 use std::io;
 use std::net::{SocketAddrV4, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
+
+use seqcast_recovery::Run;
 
 use crate::address::UnicastAddresses;
 use crate::buffer::{Buffer, BufferGrant};
 use crate::connected::ConnectedSocket;
 use crate::interface::Interface;
+use crate::messages;
 use crate::opening::Opening;
 use crate::socket_error::{SET_TTL, SocketError};
 
@@ -70,6 +74,18 @@ impl UnicastSender {
         self.socket.send_to(datagram, destination).map(|_| ())
     }
 
+    /// Sends the packets of a run, each as a datagram of its own, to the destinations from this one on, 8 at the most, with one
+    /// system call; returns to how many they left, at least one unless there are none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_to`], of the first destination, or because the kernel, or the interface, does not cut runs into
+    /// datagrams.
+    pub fn send_run(&self, run: Run<'_>, from: usize) -> io::Result<usize> {
+        let destinations = self.destinations.get(from..).unwrap_or_default();
+        messages::send(self.socket.as_raw_fd(), destinations.iter().map(|&destination| (run, Some(destination))))
+    }
+
     /// The send buffer that was granted.
     #[must_use]
     pub const fn buffer(&self) -> BufferGrant {
@@ -77,10 +93,15 @@ impl UnicastSender {
     }
 }
 
+impl AsRawFd for UnicastSender {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::error::Error;
-    use std::os::fd::AsRawFd;
 
     use seqcast_recovery::Nanos;
 
@@ -114,6 +135,25 @@ mod tests {
             let (length, from) = receiver.recv_from(&mut buffer).unwrap().unwrap();
             assert_eq!((&buffer[..length], *from.ip()), (&[number][..], loopback().address));
         }
+    }
+
+    #[test]
+    fn a_run_goes_to_every_destination() {
+        let receivers =
+            [1, 2].map(|last| UnicastSocket::open(format!("127.0.0.{last}:0").parse().unwrap(), Some(65_536)).unwrap());
+        let list = addresses(&receivers.each_ref().map(|receiver| receiver.local_address().to_string()).join(","));
+        let sender = UnicastSender::open(&list, &loopback(), None, Some(1 << 20)).unwrap();
+        assert_eq!(sender.send_run(Run::new(b"tick tock!", 5), 0).unwrap(), 2);
+        assert_eq!(sender.send_run(Run::one(b"again"), 1).unwrap(), 1);
+        assert_eq!(sender.send_run(Run::one(b"again"), 2).unwrap(), 0);
+        let mut heard = Vec::new();
+        for receiver in &receivers {
+            let mut buffer = [0; 16];
+            while let Some(length) = receiver.recv(&mut buffer).unwrap() {
+                heard.push(buffer[..length].to_vec());
+            }
+        }
+        assert_eq!(heard, [b"tick ", b"tock!", b"tick ", b"tock!", b"again"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::plan::{Ending, SessionPlan};
 use seqcast_protocol::{
     HEADER_BYTES, Packet, PacketKind, PacketWriter, Request, SequenceNumber, SequenceRange, SessionId,
 };
-use seqcast_recovery::{ClaimError, Heartbeat, Line, Nanos, Publication, Random, Responder, RingSize, RingWriter};
+use seqcast_recovery::{ClaimError, Heartbeat, Line, Nanos, Publication, Random, Responder, RingSize, RingWriter, Run};
 use std::collections::HashMap;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -113,11 +113,13 @@ impl Source {
 
     fn flush(&mut self, publication: &mut Publication<Memory>, send: &mut impl FnMut(Line, &[u8])) {
         let (limit, recuts_b) = (self.plan.max_datagram, self.plan.recuts_b);
-        publication.flush(|packet| {
-            assert!(packet.len() <= limit, "a packet of {} bytes passes the limit {limit}", packet.len());
-            send(Line::A, packet);
-            if !recuts_b {
-                send(Line::B, packet);
+        publication.flush(|runs| {
+            for packet in runs.iter().flat_map(Run::packets) {
+                assert!(packet.len() <= limit, "a packet of {} bytes passes the limit {limit}", packet.len());
+                send(Line::A, packet);
+                if !recuts_b {
+                    send(Line::B, packet);
+                }
             }
         });
         self.truth.sent = publication.ring().sent();

@@ -1,0 +1,236 @@
+//! Where datagrams are received into: one at a time, or what one system call brings.
+
+use std::io;
+use std::net::SocketAddrV4;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use crate::DATAGRAM_BUFFER_BYTES;
+use crate::messages::{self, MESSAGES, Slot};
+use crate::opening::received;
+
+/// The distance of the slots: a datagram, and so much more that slots do not share the sets of a cache.
+const STRIDE: usize = DATAGRAM_BUFFER_BYTES + 24 * 64;
+
+/// About how many bytes a call should bring: what stays in a first or second level cache until it has been looked at.
+const BYTES_PER_CALL: usize = 65_536;
+
+/// Where in an [`Inbox`] a datagram lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    start: usize,
+    length: usize,
+}
+
+/// The room for datagrams, and which of them have not been taken out.
+///
+/// Invariant: `slot <= count`; behind the last slot that a call fills lies one for a datagram that comes from elsewhere.
+#[derive(Debug)]
+pub struct Inbox {
+    bytes: Box<[u8]>,
+    slots: [Slot; MESSAGES],
+    /// How many slots are filled.
+    count: usize,
+    /// The slot that is being taken out, and where in it the next datagram begins.
+    slot: usize,
+    offset: usize,
+    /// How many slots the next call fills at the most.
+    wanted: usize,
+    popped: Slot,
+}
+
+impl Inbox {
+    /// Reserves and touches the room for what a system call brings: 590 KiB.
+    #[must_use]
+    pub fn several() -> Self {
+        Self::with_slots(MESSAGES + 1)
+    }
+
+    /// Reserves and touches the room for one datagram, [`Self::spare`]; [`Self::fill`] brings none.
+    #[must_use]
+    pub fn single() -> Self {
+        Self::with_slots(1)
+    }
+
+    fn with_slots(slots: usize) -> Self {
+        Self {
+            // A value other than zero, so that the pages are touched now.
+            bytes: vec![1; slots * STRIDE].into_boxed_slice(),
+            slots: [Slot::EMPTY; MESSAGES],
+            count: 0,
+            slot: 0,
+            offset: 0,
+            wanted: slots - 1,
+            popped: Slot::EMPTY,
+        }
+    }
+
+    /// Room for one datagram that comes from elsewhere; what has not been taken out stays.
+    #[inline]
+    pub fn spare(&mut self) -> &mut [u8] {
+        let start = self.bytes.len() - STRIDE;
+        &mut self.bytes[start..start + DATAGRAM_BUFFER_BYTES]
+    }
+
+    /// Where a datagram of this length lies that was put into [`Self::spare`].
+    #[inline]
+    #[must_use]
+    pub fn spare_place(&self, length: usize) -> Place {
+        Place { start: self.bytes.len() - STRIDE, length }
+    }
+
+    /// The datagram at this place.
+    #[inline]
+    #[must_use]
+    pub fn datagram(&self, place: Place) -> &[u8] {
+        &self.bytes[place.start..place.start + place.length]
+    }
+
+    /// Takes the next datagram out, if there is one.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Place> {
+        if self.slot == self.count {
+            return None;
+        }
+        self.popped = self.slots[self.slot];
+        let Slot { length, datagram_bytes, .. } = self.popped;
+        let place = Place { start: self.slot * STRIDE + self.offset, length: datagram_bytes.min(length - self.offset) };
+        self.offset += place.length;
+        if self.offset == length {
+            (self.slot, self.offset) = (self.slot + 1, 0);
+        }
+        Some(place)
+    }
+
+    /// Whether a datagram has not been taken out.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.slot == self.count
+    }
+
+    /// Whence the datagram came that was popped last.
+    #[must_use]
+    pub const fn sender(&self) -> SocketAddrV4 {
+        self.popped.sender
+    }
+
+    /// When the kernel took in the datagram that was popped last, by the system's clock since 1970, if it was asked to tell.
+    #[must_use]
+    pub const fn received_at(&self) -> Option<Duration> {
+        self.popped.received_at
+    }
+
+    /// Receives from a socket what is there: up to 8 datagrams, or buffers of several that arrived together, as far as they
+    /// stay in cache. Returns whether anything came. It never waits; what was not popped is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error, such as `ENETDOWN` when the interface went down.
+    pub fn fill(&mut self, fd: RawFd) -> io::Result<bool> {
+        (self.count, self.slot, self.offset) = (0, 0, 0);
+        let most = self.bytes.len() / STRIDE - 1;
+        let slots = &mut self.slots[..self.wanted.min(most)];
+        let (bytes, layout) = (&mut self.bytes, (STRIDE, DATAGRAM_BUFFER_BYTES));
+        let Some(count) = received(|| messages::receive(fd, bytes, layout, slots))? else { return Ok(false) };
+        self.count = count;
+        let bytes: usize = self.slots[..count].iter().map(|slot| slot.length).sum();
+        self.wanted = (BYTES_PER_CALL * count / bytes.max(1)).clamp(1, MESSAGES);
+        Ok(true)
+    }
+
+    /// Whether the last call brought more than one datagram.
+    #[must_use]
+    pub fn holds_several(&self) -> bool {
+        let slots = &self.slots[..self.count];
+        slots.len() > 1 || slots.iter().any(|slot| slot.length > slot.datagram_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use seqcast_recovery::{Nanos, Run};
+
+    use super::*;
+    use crate::testing::{group, loopback};
+    use crate::{MulticastReceiver, MulticastSender, set_coalescing, set_timestamps, wait_readable};
+
+    fn popped(inbox: &mut Inbox) -> Vec<Vec<u8>> {
+        let mut datagrams = Vec::new();
+        while let Some(place) = inbox.pop() {
+            datagrams.push(inbox.datagram(place).to_vec());
+        }
+        datagrams
+    }
+
+    /// Fills until `count` datagrams were popped; returns them, and how many calls brought some.
+    fn take(receiver: &MulticastReceiver, inbox: &mut Inbox, count: usize) -> (Vec<Vec<u8>>, usize) {
+        let (mut taken, mut calls) = (Vec::new(), 0);
+        while taken.len() < count {
+            assert!(wait_readable(&[receiver.as_raw_fd()], Some(Nanos::from_secs(5))).unwrap(), "{taken:?}");
+            calls += usize::from(inbox.fill(receiver.as_raw_fd()).unwrap());
+            taken.extend(popped(inbox));
+        }
+        assert!(!inbox.fill(receiver.as_raw_fd()).unwrap() && inbox.is_empty());
+        (taken, calls)
+    }
+
+    #[test]
+    fn datagrams_of_any_length_come_one_by_one_and_in_order() {
+        let address = group(71);
+        let receiver = MulticastReceiver::open(&address, &loopback(), Some(1 << 20)).unwrap();
+        let sender = MulticastSender::open(&address, &loopback(), 1, None).unwrap();
+        let sent: Vec<Vec<u8>> = (0..40usize).map(|number| vec![number as u8; number * 37 % 1_500]).collect();
+        sent.iter().for_each(|datagram| sender.send(datagram).unwrap());
+        let (taken, calls) = take(&receiver, &mut Inbox::several(), sent.len());
+        assert_eq!(taken, sent);
+        assert!(calls < sent.len(), "{calls} calls");
+    }
+
+    #[test]
+    fn what_is_sent_as_one_run_is_taken_apart_where_it_was_joined() {
+        let address = group(72);
+        let receiver = MulticastReceiver::open(&address, &loopback(), Some(1 << 20)).unwrap();
+        let sender = MulticastSender::open(&address, &loopback(), 1, None).unwrap();
+        let bytes: Vec<u8> = (0..6_400u32).map(|index| (index / 150) as u8).collect();
+        let run = Run::new(&bytes, 150);
+        for coalesces in [false, true] {
+            set_coalescing(receiver.as_raw_fd(), coalesces).unwrap();
+            assert_eq!(sender.send_runs(&[run, run]).unwrap(), 2);
+            let (taken, calls) = take(&receiver, &mut Inbox::several(), 2 * run.count());
+            let sent: Vec<_> = run.packets().chain(run.packets()).collect();
+            assert_eq!(taken, sent);
+            assert_eq!(calls == 1, coalesces, "{calls} calls");
+        }
+    }
+
+    #[test]
+    fn the_time_and_the_sender_are_told() {
+        let address = group(73);
+        let receiver = MulticastReceiver::open(&address, &loopback(), None).unwrap();
+        set_timestamps(receiver.as_raw_fd(), true).unwrap();
+        let sender = MulticastSender::open(&address, &loopback(), 1, None).unwrap();
+        let mut inbox = Inbox::several();
+        let before = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        sender.send(b"tick").unwrap();
+        take(&receiver, &mut inbox, 1);
+        let at = inbox.received_at().unwrap();
+        assert!(before <= at && at <= std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap(), "{before:?} {at:?}");
+        assert_eq!(inbox.sender(), sender.local_address().unwrap());
+    }
+
+    #[test]
+    fn the_spare_room_leaves_alone_what_was_not_popped() {
+        let address = group(74);
+        let receiver = MulticastReceiver::open(&address, &loopback(), None).unwrap();
+        let sender = MulticastSender::open(&address, &loopback(), 1, None).unwrap();
+        let mut inbox = Inbox::several();
+        (0..MESSAGES as u8).for_each(|number| sender.send(&[number; 9]).unwrap());
+        assert!(inbox.fill(receiver.as_raw_fd()).unwrap() && inbox.holds_several());
+        inbox.spare().fill(99);
+        let place = inbox.spare_place(3);
+        assert_eq!(inbox.datagram(place), [99; 3]);
+        assert!(popped(&mut inbox).iter().enumerate().all(|(number, datagram)| *datagram == [number as u8; 9]));
+    }
+}
