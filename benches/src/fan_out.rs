@@ -79,10 +79,9 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
                     threads: usize::from(options.threads),
                     keeps_times: true,
                 };
-                let failed = |error| format!("{}, {receivers} receivers: {error}", subject.name());
-                let run = subject.system().stream(&load).map_err(failed)?;
+                let run = subject.stream(&load).map_err(|error| format!("{receivers} receivers: {error}"))?;
                 if run.lost > 0 {
-                    return Err(failed(format!("{} messages were lost", run.lost)));
+                    return Err(format!("{receivers} receivers: {}: {} messages were lost", subject.name(), run.lost));
                 }
                 show(&mut round, options, subject, receivers.get(), &run);
                 hiccup::watch(&options.common, &mut pauses, WATCH)?;

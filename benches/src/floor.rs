@@ -83,7 +83,7 @@ fn count(round: &mut Round, options: &Options, kind: BareUdp, datagram_bytes: us
         keeps_times: false,
     };
     let subject = Subject::new(kind);
-    let run = subject.system().stream(&load)?;
+    let run = subject.stream(&load)?;
     let name = |what| format!("datagrams of {datagram_bytes} B {what}: {}", System::name(&kind));
     let sent = options.count as f64 / run.published_in.as_duration().as_secs_f64();
     let lost = run.lost as f64 / options.count as f64 * 100.0;

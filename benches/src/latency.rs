@@ -60,7 +60,7 @@ impl std::str::FromStr for Rate {
 }
 
 /// What is compared unless the options say otherwise.
-const SYSTEMS: [&str; 2] = ["bare-multicast", "seqcast"];
+const SYSTEMS: [&str; 3] = ["bare-multicast", "seqcast", "seqcast+segmented"];
 
 /// Round trips of each system and size before the first that counts.
 pub(crate) const WARM_UP_TRIPS: usize = 2_000;
@@ -163,8 +163,9 @@ fn one_way(
     for turn in 0..TURNS {
         for place in 0..chosen.subjects.len() {
             let index = if turn % 2 == 0 { place } else { chosen.subjects.len() - 1 - place };
-            let failed = |error: String| format!("{}, one way at {rate}/s: {error}", chosen.subjects[index].name());
-            let run = chosen.subjects[index].system().stream(&load).map_err(failed)?;
+            let subject = &chosen.subjects[index];
+            let run = subject.stream(&load).map_err(|error| format!("one way at {rate}/s: {error}"))?;
+            let failed = |error: String| format!("one way at {rate}/s: {}: {error}", subject.name());
             if run.lost > 0 {
                 return Err(failed(format!("{} of {count} messages were lost", run.lost)));
             }

@@ -132,7 +132,7 @@ pub(crate) struct Group {
 pub(crate) fn measure<R: Into<Round>>(
     common: &Common,
     measurement: &Measurement,
-    mut round: impl FnMut() -> Result<R, String>,
+    round: impl FnMut() -> Result<R, String>,
 ) -> Result<(), String> {
     let machine = Machine::read();
     say(&machine.describe())?;
@@ -143,6 +143,16 @@ pub(crate) fn measure<R: Into<Round>>(
     for doubt in machine.doubts() {
         note(&format!("doubtful: {doubt}"));
     }
+    conduct(common, measurement, machine, round)?.table().iter().try_for_each(|line| say(line))
+}
+
+/// Runs the rounds and writes what they showed, or why they showed nothing.
+fn conduct<R: Into<Round>>(
+    common: &Common,
+    measurement: &Measurement,
+    machine: Machine,
+    mut round: impl FnMut() -> Result<R, String>,
+) -> Result<Report, String> {
     let started = Clock::unix_micros();
     let rounds = run_rounds(common.rounds, || round().map(Into::into));
     let (report, result) = match &rounds {
@@ -154,8 +164,7 @@ pub(crate) fn measure<R: Into<Round>>(
             .map_err(|error| format!("--out {}: {error}", directory.display()))?;
         note(&format!("written: {}", directory.join(PAGE).display()));
     }
-    result?;
-    report.table().iter().try_for_each(|line| say(line))
+    result.map(|()| report)
 }
 
 fn say(words: &str) -> Result<(), String> {
@@ -317,4 +326,153 @@ fn histogram_log(started_micros: u64, rounds: &[Round]) -> Result<Vec<u8>, Strin
         }
     }
     Ok(log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hdrhistogram::serialization::Deserializer;
+    use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+    use std::path::PathBuf;
+
+    /// A directory of this test's own, removed when the test is over.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(test: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("seqcast-bench-{}-{test}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            Self(path)
+        }
+
+        fn read(&self, file: &str) -> String {
+            fs::read_to_string(self.0.join(file)).unwrap()
+        }
+
+        fn report(&self, file: &str) -> Report {
+            serde_json::from_str(&self.read(file)).unwrap()
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn measurement() -> Measurement {
+        let systems = vec![Described { name: "seqcast".to_owned(), description: "1 < 2 & \"so on\"".to_owned() }];
+        Measurement { command: "latency", what: "trips of <64> B".to_owned(), systems }
+    }
+
+    fn round(count: u64) -> Round {
+        let mut samples = Samples::new();
+        (1..=count).for_each(|micros| samples.record(Nanos::from_micros(micros)));
+        let mut pauses = crate::hiccup::pair(Clock::now());
+        pauses[0].watch(Clock::now() + Nanos::from_millis(5));
+        let bar = Bar { chart: "Medians".to_owned(), group: "64 B".to_owned(), name: "seqcast".to_owned(), value: 2.0 };
+        Round {
+            figures: vec![samples.figure("trip"), Figure::single("rate", 3.0, "million/s")],
+            curves: vec![Curve { chart: "Trips, all".to_owned(), name: "seqcast".to_owned(), samples }],
+            bars: vec![bar],
+            ..Round::default()
+        }
+        .beside(pauses)
+    }
+
+    fn measured(directory: &Directory, result: impl Fn() -> Result<Round, String>) -> Result<(), String> {
+        let common = Common { rounds: 2, publisher_core: 0, subscriber_core: 0, out: Some(directory.0.clone()) };
+        conduct(&common, &measurement(), Machine::read(), result).map(|_| ())
+    }
+
+    #[test]
+    fn a_round_that_fails_leaves_no_figure_of_any_round() {
+        let directory = Directory::new("fail");
+        measured(&directory, || Ok(round(100))).unwrap();
+        let rounds = std::cell::Cell::new(0);
+        let fails_in_the_second = || {
+            rounds.set(rounds.get() + 1);
+            if rounds.get() == 1 { Ok(round(100)) } else { Err("message 7 is not what was published".to_owned()) }
+        };
+        let error = measured(&directory, fails_in_the_second).unwrap_err();
+        assert_eq!(error, "message 7 is not what was published");
+        let report = directory.report("latency.json");
+        assert_eq!(report.failure, Some(error));
+        assert!(report.rounds.is_empty() && report.medians.is_empty() && report.charts.is_empty());
+        let page = directory.read(PAGE);
+        assert!(page.contains("FAIL: message 7") && !page.contains("<svg"), "{page}");
+        assert!(histograms(directory.read("latency.hlog").as_bytes()).is_empty());
+    }
+
+    /// The tag of each interval, and how many samples it has.
+    fn histograms(log: &[u8]) -> Vec<(String, u64)> {
+        let mut deserializer = Deserializer::new();
+        let entries = IntervalLogIterator::new(log).map(Result::unwrap);
+        let histogram = |entry| {
+            let LogEntry::Interval(interval) = entry else { return None };
+            let bytes = decode_base64(interval.encoded_histogram());
+            let histogram = deserializer.deserialize::<u64, _>(&mut bytes.as_slice()).unwrap();
+            Some((interval.tag().unwrap().as_str().to_owned(), histogram.len()))
+        };
+        entries.filter_map(histogram).collect()
+    }
+
+    fn decode_base64(text: &str) -> Vec<u8> {
+        const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let digits = text.bytes().filter_map(|byte| DIGITS.iter().position(|&digit| digit == byte));
+        let bits: Vec<u8> = digits.flat_map(|digit| (0..6).rev().map(move |bit| (digit >> bit & 1) as u8)).collect();
+        bits.chunks_exact(8).map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | bit)).collect()
+    }
+
+    #[test]
+    fn the_log_is_read_by_a_reader_of_its_format() {
+        let directory = Directory::new("log");
+        measured(&directory, || Ok(round(1_000))).unwrap();
+        let read = histograms(directory.read("latency.hlog").as_bytes());
+        assert_eq!(read, [("Trips--all-seqcast".to_owned(), 1_000), ("Trips--all-seqcast".to_owned(), 1_000)]);
+    }
+
+    #[test]
+    fn what_is_written_as_json_has_the_medians_and_the_machine() {
+        let directory = Directory::new("json");
+        measured(&directory, || Ok(round(100))).unwrap();
+        let report = directory.report("latency.json");
+        assert_eq!((report.command.as_str(), report.failure.as_ref(), report.rounds.len()), ("latency", None, 2));
+        assert_eq!(report.medians[1].values, [(String::new(), [3.0; 3])]);
+        assert!(!report.machine.kernel.is_empty());
+        let Some(Chart::Percentiles { curves, .. }) = &report.charts.get(1) else { panic!("{:?}", report.charts) };
+        // Two hundred samples: ten lie beyond the quantile 0.95.
+        let last = curves[0].points.last().unwrap().0;
+        assert!((0.94..=0.95).contains(&last), "{last}");
+    }
+
+    #[test]
+    fn the_page_is_well_formed_and_needs_nothing_else() {
+        let directory = Directory::new("page");
+        measured(&directory, || Ok(round(1_000))).unwrap();
+        let page = directory.read(PAGE);
+        for outside in ["http", "src=", "<link", "@import", "url(", "<script"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        assert!(page.contains("trips of &lt;64&gt; B") && page.contains("1 &lt; 2 &amp; &quot;so on&quot;"));
+        assert!(page.matches("<svg").count() >= 3, "bars, percentiles, stalls");
+        assert_eq!(unclosed(&page), [""; 0]);
+    }
+
+    /// The tags that are open at the end, or are closed where another one is open.
+    fn unclosed(page: &str) -> Vec<String> {
+        let mut open: Vec<String> = Vec::new();
+        for tag in page.split('<').skip(1).map(|rest| rest.split('>').next().unwrap_or_default()) {
+            let name = tag.trim_start_matches('/').split([' ', '\n']).next().unwrap_or_default().to_owned();
+            if tag.starts_with('!') || tag.ends_with('/') {
+                continue;
+            }
+            match tag.starts_with('/') {
+                false => open.push(name),
+                true if open.last() == Some(&name) => drop(open.pop()),
+                true => return vec![format!("{name} closed while {open:?} are open")],
+            }
+        }
+        open
+    }
 }

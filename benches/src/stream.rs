@@ -247,7 +247,9 @@ impl<'m, R: Receiver> Listener<'m, R> {
         self.accounted() >= self.count || (!self.repairs_loss && now > self.last_at + QUIET)
     }
 
-    fn finish(self) -> Result<Heard, String> {
+    fn finish(mut self) -> Result<Heard, String> {
+        // What comes once too often comes late.
+        self.poll()?;
         self.check.so_far()?;
         let missing = self.count.saturating_sub(self.check.accounted()) as u64;
         let (lost, told) = (self.check.skipped() + missing, self.receiver.lost());
@@ -295,4 +297,194 @@ fn listen<R: Receiver>(
 
 fn delivered<R: Receiver>(share: &[Listener<'_, R>]) -> String {
     share.iter().map(|listener| listener.check.accounted().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::End;
+    use crate::systems::{BareMemory, SeqcastUdp};
+    use crate::trip::{Answerer, Answering, Asker, Asking};
+
+    /// What a system does wrong.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Fault {
+        None,
+        Drops,
+        Duplicates,
+        Alters,
+        Swaps,
+        /// Says of what it drops that it is lost.
+        DropsAndTells,
+        /// Never delivers the last message.
+        Stops,
+    }
+
+    /// Bare memory that does something wrong with one message.
+    struct Faulty(Fault);
+
+    /// The number of the message that it happens to.
+    const WHICH: u64 = 70;
+
+    struct FaultyReceiver<R> {
+        fault: Fault,
+        inner: R,
+        kept: Option<Vec<u8>>,
+        lost: u64,
+    }
+
+    impl System for Faulty {
+        type Sender = <BareMemory as System>::Sender;
+        type Receiver = FaultyReceiver<<BareMemory as System>::Receiver>;
+
+        fn name(&self) -> &'static str {
+            "faulty"
+        }
+
+        fn describe(&self, _: &Setup) -> String {
+            format!("{:?}", self.0)
+        }
+
+        fn repairs_loss(&self) -> bool {
+            self.0 != Fault::Stops
+        }
+
+        fn open(&self, setup: &Setup, receivers: usize) -> Result<(Self::Sender, Vec<Self::Receiver>), String> {
+            let (sender, inner) = BareMemory.open(setup, receivers)?;
+            let faulty = |inner| FaultyReceiver { fault: self.0, inner, kept: None, lost: 0 };
+            Ok((sender, inner.into_iter().map(faulty).collect()))
+        }
+    }
+
+    impl<R: Receiver> Receiver for FaultyReceiver<R> {
+        fn poll(&mut self, on_message: &mut impl FnMut(u64, &[u8])) -> Result<usize, String> {
+            let Self { fault, inner, kept, lost } = self;
+            inner.poll(&mut |number, payload: &[u8]| match (*fault, number) {
+                (Fault::Drops | Fault::Stops, WHICH) => {}
+                (Fault::DropsAndTells, WHICH) => *lost += 1,
+                (Fault::Duplicates, WHICH) => {
+                    on_message(number, payload);
+                    on_message(number, payload);
+                }
+                (Fault::Alters, WHICH) => {
+                    let altered: Vec<u8> = payload.iter().map(|byte| byte ^ 1).collect();
+                    on_message(number, &altered);
+                }
+                (Fault::Swaps, WHICH) => *kept = Some(payload.to_vec()),
+                _ => {
+                    on_message(number, payload);
+                    if let Some(kept) = kept.take() {
+                        on_message(WHICH, &kept);
+                    }
+                }
+            })
+        }
+
+        fn lost(&self) -> u64 {
+            self.lost
+        }
+    }
+
+    const COMMON: Common = Common { rounds: 1, publisher_core: 0, subscriber_core: 0, out: None };
+
+    fn run(system: &impl System, count: usize) -> Result<Streamed, String> {
+        let messages = Messages::uniform(16, 1);
+        let setup = Setup::new(16);
+        carry(
+            system,
+            &Load {
+                common: &COMMON,
+                setup,
+                messages: &messages,
+                count,
+                per_second: None,
+                receivers: 1,
+                threads: 1,
+                keeps_times: true,
+            },
+        )
+    }
+
+    #[test]
+    fn what_is_carried_well_is_clean_and_timed() {
+        for run in [run(&Faulty(Fault::None), 100), run(&SeqcastUdp, 100)].map(Result::unwrap) {
+            assert!(run.is_clean() && run.published_in <= run.delivered_in);
+            assert_eq!(run.arrivals.len(), 1);
+            assert!(run.arrivals[0].len() == 100 && run.arrivals[0].iter().all(|&arrival| arrival >= run.started));
+        }
+    }
+
+    #[test]
+    fn a_run_with_a_violation_has_no_figures() {
+        let error = |fault| run(&Faulty(fault), 100).unwrap_err();
+        assert_eq!(error(Fault::Drops), "1 of 100 messages did not arrive, 0 were told lost");
+        assert_eq!(error(Fault::Alters), "message 70 is not what was published as 70");
+        assert_eq!(error(Fault::Duplicates), "message 70 is not what was published as 71");
+        assert_eq!(error(Fault::Swaps), "message 70 is not what was published as 72");
+    }
+
+    #[test]
+    fn the_last_message_twice_is_a_violation_too() {
+        let error = run(&Faulty(Fault::Duplicates), WHICH as usize).unwrap_err();
+        assert_eq!(error, "message 70 is not what was published as 71");
+    }
+
+    #[test]
+    fn what_is_told_lost_is_counted_and_not_clean() {
+        let run = run(&Faulty(Fault::DropsAndTells), 100).unwrap();
+        assert_eq!((run.lost, run.is_clean()), (1, false));
+    }
+
+    #[test]
+    fn what_repairs_nothing_is_not_waited_for() {
+        let run = run(&Faulty(Fault::Stops), WHICH as usize).unwrap();
+        assert_eq!((run.lost, run.is_clean()), (1, false));
+    }
+
+    #[test]
+    fn round_trips_find_the_same_violations() {
+        for (fault, error) in [
+            (Fault::None, None),
+            (Fault::Alters, Some("message 70 is not what was published as 70")),
+            (Fault::Duplicates, Some("message 70 is not what was published as 71")),
+        ] {
+            let messages = Messages::uniform(16, 1);
+            let gate = Gate::new(Nanos::from_secs(10));
+            let [here, there]: [End<Faulty>; 2] = Faulty(fault).open_both_ways(&Setup::new(16)).unwrap();
+            let (mut asker, mut answerer) = (Asker::new(here, &messages), Answerer::new(there, &messages));
+            let is_over = AtomicBool::new(false);
+            let mut times = Vec::new();
+            std::thread::scope(|scope| {
+                let answering = scope.spawn(|| {
+                    gate.run(None, || answerer.answer(&|| !is_over.load(Ordering::Relaxed), &gate));
+                });
+                gate.run(None, || asker.trips(100, &mut times, &gate));
+                is_over.store(true, Ordering::Relaxed);
+                answering.join().unwrap();
+            });
+            assert_eq!(gate.finish(Some(())).err().as_deref(), error, "{fault:?}");
+            assert_eq!(times.len() == 100, fault == Fault::None);
+        }
+    }
+
+    #[test]
+    fn messages_are_due_at_even_distances_whatever_became_of_those_before() {
+        let messages = Messages::uniform(16, 1);
+        let setup = Setup::new(16);
+        let load = Load {
+            common: &COMMON,
+            setup,
+            messages: &messages,
+            count: 10,
+            per_second: Some(1e6),
+            receivers: 1,
+            threads: 1,
+            keeps_times: true,
+        };
+        let started = Nanos(1_000_000);
+        let due_then =
+            [0, 1_000_000, 1_000_999, 1_001_000, 1_005_500, 9_000_000].map(|now| due(&load, started, Nanos(now)));
+        assert_eq!(due_then, [0, 1, 1, 2, 6, 10]);
+        assert_eq!(due_at(started, 1e6, 3), Nanos(1_003_000));
+    }
 }

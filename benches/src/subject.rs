@@ -9,10 +9,14 @@ use crate::trip::{self, Answering, Asking};
 use std::fmt;
 use std::sync::Arc;
 
+/// Behind a system's name: the kernel cuts and joins its datagrams.
+const SEGMENTED: &str = "+segmented";
+
 /// A system that can be chosen.
 #[derive(Clone)]
 pub struct Subject {
     name: String,
+    segmented: bool,
     system: Arc<dyn Measurable>,
 }
 
@@ -20,7 +24,7 @@ impl Subject {
     /// Makes a system one that can be chosen by its name.
     #[must_use]
     pub fn new(system: impl System + 'static) -> Self {
-        Self { name: system.name().to_owned(), system: Arc::new(system) }
+        Self { name: system.name().to_owned(), segmented: false, system: Arc::new(system) }
     }
 
     /// Those that come with the harness.
@@ -36,7 +40,17 @@ impl Subject {
 
     /// The same system under another name.
     fn again(&self) -> Self {
-        Self { name: format!("{}-again", self.name), system: Arc::clone(&self.system) }
+        Self { name: format!("{}-again", self.name), ..self.clone() }
+    }
+
+    /// The same system with the kernel cutting and joining its datagrams.
+    fn segmented(&self) -> Self {
+        Self { name: format!("{}{SEGMENTED}", self.name), segmented: true, ..self.clone() }
+    }
+
+    /// Its own setup.
+    fn setup(&self, setup: &Setup) -> Setup {
+        Setup { segmented: self.segmented, ..*setup }
     }
 
     /// What it is chosen and shown by.
@@ -45,11 +59,27 @@ impl Subject {
     }
 
     pub(crate) fn describe(&self, setup: &Setup) -> Described {
-        Described { name: self.name.clone(), description: self.system.describe(setup) }
+        Described { name: self.name.clone(), description: self.system.describe(&self.setup(setup)) }
     }
 
-    pub(crate) fn system(&self) -> &dyn Measurable {
-        &*self.system
+    /// Why it cannot be measured so, if it cannot.
+    pub(crate) fn refusal(&self, setup: &Setup) -> Option<String> {
+        self.system.refusal(&self.setup(setup))
+    }
+
+    pub(crate) fn repairs_loss(&self) -> bool {
+        self.system.repairs_loss()
+    }
+
+    /// Opens both sides of round trips.
+    pub(crate) fn open_trips<'m>(&self, setup: &Setup, messages: &'m Messages) -> Result<Sides<'m>, String> {
+        self.system.open_trips(&self.setup(setup), messages).map_err(|error| format!("{}: {error}", self.name))
+    }
+
+    /// Carries a load one way.
+    pub(crate) fn stream(&self, load: &Load<'_>) -> Result<Streamed, String> {
+        let load = Load { setup: self.setup(&load.setup), ..*load };
+        self.system.stream(&load).map_err(|error| format!("{}: {error}", self.name))
     }
 }
 
@@ -63,13 +93,12 @@ impl fmt::Debug for Subject {
 pub(crate) type Sides<'m> = (Box<dyn Asking + 'm>, Box<dyn Answering + 'm>);
 
 /// What the harness does with a system, whatever its type.
-pub(crate) trait Measurable: Send + Sync {
+trait Measurable: Send + Sync {
     fn describe(&self, setup: &Setup) -> String;
     fn refusal(&self, setup: &Setup) -> Option<String>;
     fn repairs_loss(&self) -> bool;
     /// Opens both sides of round trips.
     fn open_trips<'m>(&self, setup: &Setup, messages: &'m Messages) -> Result<Sides<'m>, String>;
-    /// Carries a load one way.
     fn stream(&self, load: &Load<'_>) -> Result<Streamed, String>;
 }
 
@@ -99,7 +128,9 @@ impl<S: System + 'static> Measurable for S {
 /// Which systems are measured.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Choice {
-    /// The systems, by name, that are measured in turn; --help of the command itself names them
+    /// The systems that are measured in turn: seqcast, seqcast-ring, bare-multicast, bare-unicast, bare-memory, and others that
+    /// this harness was built with; with +segmented behind its name, the kernel cuts and joins its datagrams, UDP_SEGMENT and
+    /// UDP_GRO
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     systems: Vec<String>,
     /// The system that the others are held against; the first unless set
@@ -122,7 +153,9 @@ impl Choice {
     /// Looks them up; `default` when none is named.
     pub(crate) fn among(&self, all: &[Subject], default: &[&str]) -> Result<Chosen, String> {
         let find = |option: &str, name: &str| {
-            let found = all.iter().find(|subject| subject.name == name).cloned();
+            let plain = name.strip_suffix(SEGMENTED);
+            let found = all.iter().find(|subject| subject.name == plain.unwrap_or(name));
+            let found = found.map(|subject| if plain.is_some() { subject.segmented() } else { subject.clone() });
             let names = || all.iter().map(Subject::name).collect::<Vec<_>>().join(", ");
             found.ok_or_else(|| format!("{option}: there is no system '{name}' here; there are {}", names()))
         };
@@ -151,7 +184,7 @@ impl Chosen {
     /// When one of them cannot be measured so, or is not of that kind.
     pub(crate) fn accept(&self, setup: &Setup) -> Result<(), String> {
         for subject in &self.subjects {
-            if let Some(why) = subject.system().refusal(setup) {
+            if let Some(why) = subject.refusal(setup) {
                 return Err(format!("--systems: '{}' cannot be measured so: {why}", subject.name()));
             }
         }
@@ -194,6 +227,11 @@ mod tests {
         assert_eq!(names(&chosen), ["bare-unicast", "seqcast", "seqcast-again"]);
         assert_eq!(chosen.reference().name(), "seqcast");
         assert_eq!(names(&choice(&[], None, false).unwrap()), ["seqcast"]);
+        let chosen = choice(&["seqcast", "seqcast+segmented"], None, false).unwrap();
+        assert_eq!(names(&chosen), ["seqcast", "seqcast+segmented"]);
+        let described = chosen.describe(&Setup::new(64));
+        assert!(described[0].description.contains("UDP_SEGMENT and UDP_GRO off"), "{described:?}");
+        assert!(described[1].description.contains("UDP_SEGMENT and UDP_GRO on"), "{described:?}");
     }
 
     #[test]

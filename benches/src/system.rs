@@ -13,7 +13,8 @@ pub struct Setup {
     pub message_bytes: usize,
     /// The longest UDP payload, `64..=65507` bytes.
     pub datagram_bytes: usize,
-    /// Whether the kernel is to cut one send into datagrams (UDP_SEGMENT) and to hand over several as one (UDP_GRO).
+    /// Whether the kernel is to cut one send into datagrams (UDP_SEGMENT) and to hand over several as one (UDP_GRO), where
+    /// several are ready.
     pub segmented: bool,
     /// The share of datagrams lost on purpose at each receiver, `0.0..1.0`; answers to requests are lost likewise.
     pub loss: f64,
@@ -30,6 +31,12 @@ impl Setup {
     pub const fn new(message_bytes: usize) -> Self {
         Self { message_bytes, datagram_bytes: 1_472, segmented: false, loss: 0.0, seed: 1, retain_bytes: 64 << 20 }
     }
+}
+
+/// Says in a description whether the kernel cuts and joins datagrams.
+#[must_use]
+pub const fn offloads(segmented: bool) -> &'static str {
+    if segmented { "UDP_SEGMENT and UDP_GRO on" } else { "UDP_SEGMENT and UDP_GRO off" }
 }
 
 /// One side of a system that carries messages both ways.

@@ -35,11 +35,14 @@ mod tests {
     }
 
     fn every_message_arrives_both_ways(system: &impl System) {
-        let setup = Setup { datagram_bytes: 100, ..Setup::new(64) };
-        assert_eq!(system.refusal(&setup), None);
+        every_message_arrives_both_ways_with(system, &Setup { datagram_bytes: 100, ..Setup::new(64) });
+    }
+
+    fn every_message_arrives_both_ways_with(system: &impl System, setup: &Setup) {
+        assert_eq!(system.refusal(setup), None);
         let numbered: Vec<_> = (1..).zip(messages()).collect();
         let [End { sender: mut here, receiver: mut heard_here }, End { sender: mut there, receiver: mut heard_there }] =
-            system.open_both_ways(&setup).unwrap();
+            system.open_both_ways(setup).unwrap();
         assert_eq!(carry(&mut here, &mut heard_there, &messages()), numbered);
         assert_eq!(carry(&mut there, &mut heard_here, &messages()), numbered);
         assert_eq!((heard_here.lost(), heard_here.requests()), (0, 0));
@@ -56,6 +59,13 @@ mod tests {
         every_message_arrives_both_ways(&BareUdp::Multicast);
         every_message_arrives_both_ways(&BareUdp::Unicast);
         every_message_arrives_both_ways(&BareMemory);
+    }
+
+    #[test]
+    fn every_message_arrives_both_ways_when_the_kernel_cuts_and_joins() {
+        let setup = Setup { datagram_bytes: 100, segmented: true, ..Setup::new(64) };
+        every_message_arrives_both_ways_with(&SeqcastUdp, &setup);
+        every_message_arrives_both_ways_with(&BareUdp::Multicast, &setup);
     }
 
     #[test]

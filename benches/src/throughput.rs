@@ -8,7 +8,6 @@ use crate::stream::{Load, Streamed};
 use crate::subject::{Choice, Chosen, Subject};
 use crate::system::Setup;
 use crate::systems::BareUdp;
-use clap::ValueEnum;
 use seqcast_recovery::{Nanos, parse_duration};
 use std::fmt;
 use std::io::Write;
@@ -26,7 +25,7 @@ use std::str::FromStr;
 /// twice more, because one stall of the machine should not decide.
 ///
 /// Loss: at that pace, in turn without and with; the rate of a run is its messages over the time from the first due to the
-/// last delivered. Loss hits the line and the answers alike.
+/// last delivered. Loss hits the line and the answers alike. Everything is retained, here and unpaced; at a pace, the default.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -39,9 +38,6 @@ pub(crate) struct Options {
     /// Bytes of the longest datagrams
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1472,8972,65507")]
     datagrams: Vec<usize>,
-    /// Whether the kernel cuts and joins datagrams, UDP_SEGMENT and UDP_GRO; each is measured apart
-    #[arg(long, value_name = "on,off", value_delimiter = ',', default_value = "off")]
-    segmented: Vec<Switch>,
     /// Shares of the datagrams lost
     #[arg(long, value_name = "SHARE,...", value_delimiter = ',', default_value = "0,0.1%,1%,5%", value_parser = parse_share)]
     loss: Vec<f64>,
@@ -54,12 +50,6 @@ pub(crate) struct Options {
     /// Runs without and with each loss, each, per round
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     pairs: u16,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Switch {
-    On,
-    Off,
 }
 
 /// The length of the messages.
@@ -95,7 +85,7 @@ impl fmt::Display for Size {
 }
 
 /// What is compared unless the options say otherwise.
-const SYSTEMS: [&str; 2] = ["bare-multicast", "seqcast"];
+const SYSTEMS: [&str; 4] = ["bare-multicast", "bare-multicast+segmented", "seqcast", "seqcast+segmented"];
 
 /// The most bytes of an unpaced run, because all of them are retained.
 const UNPACED_BYTES: f64 = (1u64 << 30) as f64;
@@ -123,7 +113,7 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
     let chosen = options.choice.among(all, &SYSTEMS)?;
     let cases = options.cases();
     for case in &cases {
-        if chosen.subjects.iter().all(|subject| subject.system().refusal(&case.setup).is_some()) {
+        if chosen.subjects.iter().all(|subject| subject.refusal(&case.setup).is_some()) {
             chosen.accept(&case.setup)?;
         }
         if case.setup.message_bytes + BareUdp::FRAMING_BYTES > case.setup.datagram_bytes {
@@ -154,14 +144,10 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
 impl Options {
     fn cases(&self) -> Vec<Case> {
         let mut cases = Vec::new();
-        for &segmented in &self.segmented {
-            for &datagram_bytes in &self.datagrams {
-                for &size in &self.sizes {
-                    let message_bytes = if let Size::Bytes(bytes) = size { bytes } else { LONGEST_MARKET_BYTES };
-                    let segmented = segmented == Switch::On;
-                    let setup = Setup { datagram_bytes, segmented, ..Setup::new(message_bytes) };
-                    cases.push(Case { size, setup });
-                }
+        for &datagram_bytes in &self.datagrams {
+            for &size in &self.sizes {
+                let message_bytes = if let Size::Bytes(bytes) = size { bytes } else { LONGEST_MARKET_BYTES };
+                cases.push(Case { size, setup: Setup { datagram_bytes, ..Setup::new(message_bytes) } });
             }
         }
         cases
@@ -194,7 +180,7 @@ impl Case {
             Size::Market => Messages::market(1),
         };
         let subjects: Vec<&Subject> =
-            chosen.subjects.iter().filter(|subject| subject.system().refusal(&self.setup).is_none()).collect();
+            chosen.subjects.iter().filter(|subject| subject.refusal(&self.setup).is_none()).collect();
         let trial = Trial { case: self, options, messages: &messages };
         let mut searches = Vec::new();
         for subject in &subjects {
@@ -228,7 +214,7 @@ impl Case {
                 value: best / 1e6,
             });
             for &loss in options.loss.iter().filter(|&&loss| loss > 0.0) {
-                if subject.system().refusal(&Setup { loss, ..self.setup }).is_none() {
+                if subject.refusal(&Setup { loss, ..self.setup }).is_none() {
                     self.show_loss(round, &trial, subject, search.low, loss, seed)?;
                 }
             }
@@ -344,17 +330,20 @@ impl Trial<'_> {
             threads: 1,
             keeps_times: false,
         };
-        let run = subject.system().stream(&load);
-        run.map_err(|error| format!("{}, {}: {error}", subject.name(), self.case.title()))
+        subject.stream(&load).map_err(|error| format!("{}: {error}", self.case.title()))
+    }
+
+    /// A setup in which so many messages are retained: who falls behind can still ask.
+    fn retaining(&self, count: usize) -> Setup {
+        let retain_bytes = (count as f64 * self.message_bytes() / RING_SHARE) as usize;
+        Setup { retain_bytes: retain_bytes.max(self.case.setup.retain_bytes), ..self.case.setup }
     }
 
     /// Everything as fast as it goes; all of it is retained.
     fn unpaced(&self, subject: &Subject) -> Result<Streamed, String> {
         let count = self.unpaced_count();
-        let retain_bytes = (count as f64 * self.message_bytes() / RING_SHARE) as usize;
-        let setup = Setup { retain_bytes: retain_bytes.max(self.case.setup.retain_bytes), ..self.case.setup };
-        let run = self.run(subject, setup, count, None)?;
-        if run.lost > 0 && subject.system().repairs_loss() {
+        let run = self.run(subject, self.retaining(count), count, None)?;
+        if run.lost > 0 && subject.repairs_loss() {
             return Err(format!("{}, {}, unpaced: {} messages lost", subject.name(), self.case.title(), run.lost));
         }
         Ok(run)
@@ -377,10 +366,10 @@ impl Trial<'_> {
         Ok(None)
     }
 
-    /// A run that must be complete, and its rate.
+    /// A run that must be complete, all of which is retained, and its rate.
     fn complete(&self, subject: &Subject, pace: f64, loss: f64, seed: u64) -> Result<(Streamed, f64), String> {
         let count = self.paced_count(pace);
-        let run = self.run(subject, Setup { loss, seed, ..self.case.setup }, count, Some(pace))?;
+        let run = self.run(subject, Setup { loss, seed, ..self.retaining(count) }, count, Some(pace))?;
         if run.lost > 0 {
             return Err(format!("{}, {}: {} messages lost", subject.name(), self.case.title(), run.lost));
         }

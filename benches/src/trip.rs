@@ -170,11 +170,8 @@ pub(crate) fn rotate(
     plan: Plan,
     [asking, answering]: &mut [Pauses; 2],
 ) -> Result<Tripped, String> {
-    let open = |subject: &Subject| {
-        subject.system().open_trips(setup, messages).map_err(|error| format!("{}: {error}", subject.name()))
-    };
-    let (mut askers, mut answerers): (Vec<_>, Vec<_>) =
-        subjects.iter().map(open).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let sides = subjects.iter().map(|subject| subject.open_trips(setup, messages));
+    let (mut askers, mut answerers): (Vec<_>, Vec<_>) = sides.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     let turns = plan.trips.div_ceil(plan.swap).max(1);
     let trip_count = turns * (plan.swap + SETTLING) + plan.warm_up;
     let limit = Nanos(PATIENCE_PER_TRIP.0 * (trip_count * subjects.len()) as u64 + Nanos::from_secs(30).0);

@@ -4,19 +4,26 @@
 //! of the first message, then each message behind its length. Nothing is retained, nothing repaired.
 
 use crate::stage::{INTERFACE, Stage, words};
-use crate::system::{Receiver, Sender, Setup, System};
+use crate::system::{Receiver, Sender, Setup, System, offloads};
 use seqcast_protocol::{HEADER_BYTES, LENGTH_BYTES};
+use seqcast_recovery::{MAX_RUN_PACKETS, Run};
 use seqcast_transport::{
-    ConnectedSocket, DATAGRAM_BUFFER_BYTES, Interface, MulticastReceiver, MulticastSender, UnicastSocket,
+    ConnectedSocket, DATAGRAM_BUFFER_BYTES, Inbox, Interface, MulticastReceiver, MulticastSender, UnicastSocket,
+    set_coalescing,
 };
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::Range;
+use std::os::fd::{AsRawFd, RawFd};
 
 /// The receive buffer to ask for: as much as a subscriber does.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// The send buffer to ask for: as much as a publisher does.
 const SEND_BUFFER_BYTES: usize = 1 << 20;
+
+/// The most bytes that one send takes, cut or not: an IPv4 UDP payload.
+const SEGMENTED_BYTES: usize = 65_507;
 
 /// How many datagrams are taken at once, as many as a subscriber takes in a duty cycle.
 const DATAGRAMS_PER_POLL: usize = 256;
@@ -49,8 +56,9 @@ impl System for BareUdp {
     fn describe(&self, setup: &Setup) -> String {
         let way = if *self == Self::Multicast { "multicast" } else { "unicast" };
         format!(
-            "UDP {way} sockets on loopback, {} B datagrams, UDP_SEGMENT and UDP_GRO off; nothing retained, nothing repaired",
-            setup.datagram_bytes
+            "UDP {way} sockets on loopback, {} B datagrams, {}; nothing retained, nothing repaired",
+            setup.datagram_bytes,
+            offloads(setup.segmented)
         )
     }
 
@@ -58,7 +66,7 @@ impl System for BareUdp {
         if setup.loss > 0.0 {
             return Some("nothing repairs what is lost".to_owned());
         }
-        setup.segmented.then(|| "it has no segmented send".to_owned())
+        (setup.segmented && *self == Self::Unicast).then(|| "its sends are not cut".to_owned())
     }
 
     fn repairs_loss(&self) -> bool {
@@ -83,7 +91,8 @@ impl System for BareUdp {
                 (Out::Unicast(out), vec![In::Unicast(socket)])
             }
         };
-        Ok((BareSender::new(out, setup.datagram_bytes), sockets.into_iter().map(BareReceiver::new).collect()))
+        let receivers = sockets.into_iter().map(|socket| BareReceiver::new(socket, setup.segmented));
+        Ok((BareSender::new(out, setup), receivers.collect::<Result<_, _>>()?))
     }
 }
 
@@ -93,28 +102,58 @@ enum Out {
     Unicast(ConnectedSocket),
 }
 
-/// Fills datagrams and sends them.
+/// Fills datagrams and sends them: each at once, or as many as one call takes that the kernel cuts.
 #[derive(Debug)]
 pub struct BareSender {
     socket: Out,
-    datagram: Box<[u8]>,
-    filled: usize,
+    segmented: bool,
+    datagram_bytes: usize,
+    /// Datagrams that are full, then the one that is being filled.
+    staged: Box<[u8]>,
+    full: Vec<usize>,
+    /// Where the datagram that is being filled begins and ends.
+    open: Range<usize>,
     /// The number of the next message.
     next: u64,
 }
 
 impl BareSender {
-    fn new(socket: Out, datagram_bytes: usize) -> Self {
-        Self { socket, datagram: vec![0; datagram_bytes].into_boxed_slice(), filled: 0, next: 1 }
+    fn new(socket: Out, setup: &Setup) -> Self {
+        let &Setup { datagram_bytes, segmented, .. } = setup;
+        let staged = vec![0; if segmented { SEGMENTED_BYTES } else { datagram_bytes }].into_boxed_slice();
+        let full = Vec::with_capacity(MAX_RUN_PACKETS);
+        Self { socket, segmented, datagram_bytes, staged, full, open: 0..0, next: 1 }
+    }
+
+    /// Closes the datagram that is being filled, and sends if there is no room for another.
+    fn close(&mut self) -> Result<(), String> {
+        self.full.push(self.open.len());
+        self.open.start = self.open.end;
+        let has_room = self.open.end + self.datagram_bytes <= self.staged.len() && self.full.len() < MAX_RUN_PACKETS;
+        if self.segmented && has_room { Ok(()) } else { self.send() }
     }
 
     fn send(&mut self) -> Result<(), String> {
-        let datagram = &self.datagram[..self.filled];
-        self.filled = 0;
+        let (mut rest, mut lengths) = (&self.staged[..self.open.end], &self.full[..]);
+        while let Some(&first) = lengths.first() {
+            // All of one length but the last, which may be shorter.
+            let equal = lengths.iter().take_while(|&&length| length == first).count();
+            let count = equal + usize::from(lengths.get(equal).is_some_and(|&length| length < first));
+            let (run, behind) = rest.split_at(lengths[..count].iter().sum());
+            self.send_run(Run::new(run, first))?;
+            (rest, lengths) = (behind, &lengths[count..]);
+        }
+        self.full.clear();
+        self.open = 0..0;
+        Ok(())
+    }
+
+    fn send_run(&self, run: Run<'_>) -> Result<(), String> {
         loop {
             let sent = match &self.socket {
-                Out::Multicast(socket) => socket.send(datagram),
-                Out::Unicast(socket) => socket.send(datagram),
+                Out::Multicast(socket) if run.count() > 1 => socket.send_runs(&[run]).map(|_| ()),
+                Out::Multicast(socket) => socket.send(run.bytes()),
+                Out::Unicast(socket) => socket.send(run.bytes()),
             };
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -128,25 +167,28 @@ impl Sender for BareSender {
     #[inline]
     fn offer(&mut self, message: &[u8]) -> Result<bool, String> {
         let bytes = LENGTH_BYTES + message.len();
-        if self.filled + bytes > self.datagram.len() && self.filled > 0 {
-            self.send()?;
+        if !self.open.is_empty() && self.open.len() + bytes > self.datagram_bytes {
+            self.close()?;
         }
-        if self.filled == 0 {
-            self.datagram[..size_of::<u64>()].copy_from_slice(&self.next.to_be_bytes());
-            self.filled = HEADER_BYTES;
+        if self.open.is_empty() {
+            self.staged[self.open.start..][..size_of::<u64>()].copy_from_slice(&self.next.to_be_bytes());
+            self.open.end += HEADER_BYTES;
         }
-        let room = self.datagram.get_mut(self.filled..self.filled + bytes).ok_or("a message longer than a datagram")?;
-        let (length, payload) = room.split_at_mut(LENGTH_BYTES);
+        let room = self.staged.get_mut(self.open.end..self.open.end + bytes);
+        let (length, payload) = room.ok_or("a message longer than a datagram")?.split_at_mut(LENGTH_BYTES);
         length.copy_from_slice(&(message.len() as u16).to_be_bytes());
         payload.copy_from_slice(message);
-        self.filled += bytes;
+        self.open.end += bytes;
         self.next += 1;
         Ok(true)
     }
 
     #[inline]
     fn flush(&mut self) -> Result<(), String> {
-        if self.filled > 0 { self.send() } else { Ok(()) }
+        if !self.open.is_empty() {
+            self.close()?;
+        }
+        if self.full.is_empty() { Ok(()) } else { self.send() }
     }
 }
 
@@ -156,19 +198,40 @@ enum In {
     Unicast(UnicastSocket),
 }
 
+impl In {
+    fn fd(&self) -> RawFd {
+        match self {
+            Self::Multicast(socket) => socket.as_raw_fd(),
+            Self::Unicast(socket) => socket.as_raw_fd(),
+        }
+    }
+}
+
 /// Takes datagrams apart.
 #[derive(Debug)]
 pub struct BareReceiver {
     socket: In,
+    /// Where the kernel puts what it has joined, if it is to.
+    joined: Option<Inbox>,
     buffer: Box<[u8]>,
-    /// The number that is expected next.
+    count: Count,
+}
+
+/// The number that is expected next, and how many were left out before it.
+#[derive(Clone, Copy, Debug)]
+struct Count {
     next: u64,
     lost: u64,
 }
 
 impl BareReceiver {
-    fn new(socket: In) -> Self {
-        Self { socket, buffer: vec![0; DATAGRAM_BUFFER_BYTES].into_boxed_slice(), next: 1, lost: 0 }
+    fn new(socket: In, segmented: bool) -> Result<Self, String> {
+        if segmented {
+            set_coalescing(socket.fd(), true).map_err(words)?;
+        }
+        let joined = segmented.then(Inbox::several);
+        let buffer = vec![0; DATAGRAM_BUFFER_BYTES].into_boxed_slice();
+        Ok(Self { socket, joined, buffer, count: Count { next: 1, lost: 0 } })
     }
 }
 
@@ -177,29 +240,44 @@ impl Receiver for BareReceiver {
     fn poll(&mut self, on_message: &mut impl FnMut(u64, &[u8])) -> Result<usize, String> {
         let mut count = 0;
         for _ in 0..DATAGRAMS_PER_POLL {
+            if let Some(inbox) = &mut self.joined {
+                if inbox.is_empty() && !inbox.fill(self.socket.fd()).map_err(words)? {
+                    break;
+                }
+                let Some(place) = inbox.pop() else { break };
+                count += self.count.take(inbox.datagram(place), on_message)?;
+                continue;
+            }
             let received = match &self.socket {
                 In::Multicast(socket) => socket.recv(&mut self.buffer),
                 In::Unicast(socket) => socket.recv(&mut self.buffer),
             };
             let Some(length) = received.map_err(words)? else { break };
-            let (header, mut rest) =
-                self.buffer[..length].split_at_checked(HEADER_BYTES).ok_or("a datagram without its header")?;
-            let mut number = u64::from_be_bytes(*header.first_chunk().ok_or("a datagram without its header")?);
-            self.lost += number.saturating_sub(self.next);
-            while let Some((&bytes, behind)) = rest.split_first_chunk() {
-                let (payload, behind) = behind
-                    .split_at_checked(usize::from(u16::from_be_bytes(bytes)))
-                    .ok_or("a message longer than its datagram")?;
-                on_message(number, payload);
-                (number, rest) = (number + 1, behind);
-                count += 1;
-            }
-            self.next = number;
+            count += self.count.take(&self.buffer[..length], on_message)?;
         }
         Ok(count)
     }
 
     fn lost(&self) -> u64 {
-        self.lost
+        self.count.lost
+    }
+}
+
+impl Count {
+    /// Takes a datagram apart; returns how many messages were in it.
+    #[inline]
+    fn take(&mut self, datagram: &[u8], on_message: &mut impl FnMut(u64, &[u8])) -> Result<usize, String> {
+        let (header, mut rest) = datagram.split_at_checked(HEADER_BYTES).ok_or("a datagram without its header")?;
+        let first = u64::from_be_bytes(*header.first_chunk().ok_or("a datagram without its header")?);
+        self.lost += first.saturating_sub(self.next);
+        self.next = first;
+        while let Some((&bytes, behind)) = rest.split_first_chunk() {
+            let message = behind.split_at_checked(usize::from(u16::from_be_bytes(bytes)));
+            let (payload, behind) = message.ok_or("a message longer than its datagram")?;
+            on_message(self.next, payload);
+            self.next += 1;
+            rest = behind;
+        }
+        Ok((self.next - first) as usize)
     }
 }

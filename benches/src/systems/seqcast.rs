@@ -1,7 +1,7 @@
 //! seqcast, over UDP multicast on loopback and over a ring in shared memory.
 
 use crate::stage::{Stage, words};
-use crate::system::{Receiver, Sender, Setup, System};
+use crate::system::{Receiver, Sender, Setup, System, offloads};
 use seqcast_publisher::Publisher;
 use seqcast_recovery::Nanos;
 use seqcast_subscriber::{Event, ImpairmentConfig, Line, LineSource, SessionChoice, Subscriber};
@@ -27,15 +27,12 @@ impl System for SeqcastUdp {
 
     fn describe(&self, setup: &Setup) -> String {
         format!(
-            "UDP multicast on loopback, {} B datagrams, UDP_SEGMENT and UDP_GRO off, {} MiB retained; requests answered by a \
-             thread that sleeps until one arrives",
+            "UDP multicast on loopback, {} B datagrams, {}, {} MiB retained; requests answered by a thread that sleeps until one \
+             arrives",
             setup.datagram_bytes,
+            offloads(setup.segmented),
             setup.retain_bytes >> 20
         )
-    }
-
-    fn refusal(&self, setup: &Setup) -> Option<String> {
-        setup.segmented.then(|| "it has no segmented send".to_owned())
     }
 
     fn repairs_loss(&self) -> bool {
@@ -45,7 +42,7 @@ impl System for SeqcastUdp {
     fn open(&self, setup: &Setup, receivers: usize) -> Result<(Publishing, Vec<Subscribing>), String> {
         let stage = Stage::new()?;
         let publisher = stage.publisher().max_datagram(setup.datagram_bytes).retain_bytes(setup.retain_bytes);
-        let publisher = publisher.open().map_err(words)?;
+        let publisher = publisher.segmentation(setup.segmented).open().map_err(words)?;
         let subscribe = |index: usize| {
             let loss = ImpairmentConfig {
                 loss: setup.loss,
@@ -53,6 +50,7 @@ impl System for SeqcastUdp {
                 ..ImpairmentConfig::default()
             };
             let subscriber = stage.subscriber(stage.line(), &publisher)?.impair(loss).seed(index as u64);
+            let subscriber = subscriber.coalescing(setup.segmented);
             subscriber.open().map(Subscribing::new).map_err(words)
         };
         let subscribers = (0..receivers).map(subscribe).collect::<Result<_, _>>()?;
