@@ -17,8 +17,12 @@ const BOTTOM: f64 = 46.0;
 /// The height of a bar, and of the text beside a line.
 const BAR: f64 = 20.0;
 
+/// The room for names before bars, and for values behind them.
+const NAMES: f64 = 196.0;
+const VALUES: f64 = 150.0;
+
 /// Told apart by people with any colour vision (Okabe and Ito).
-const PALETTE: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9", "#444444", "#e69f00"];
+const PALETTE: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9", "#8a9099", "#e69f00"];
 
 /// Each name has the same colour in all plots of a page.
 #[derive(Debug)]
@@ -226,7 +230,7 @@ fn bars(groups: &[Group], colours: &Colours) -> String {
     let rows: usize = groups.iter().map(|group| group.bars.len()).sum();
     let height = rows as f64 * BAR + groups.len() as f64 * (BAR + 8.0) + 6.0;
     let highest = groups.iter().flat_map(|group| &group.bars).map(|(_, [_, _, highest])| *highest).fold(0.0, f64::max);
-    let across = Scale { values: 0.0..highest.max(f64::MIN_POSITIVE), plane: 150.0..WIDTH - 130.0 };
+    let across = Scale { values: 0.0..highest.max(f64::MIN_POSITIVE), plane: NAMES..WIDTH - VALUES };
     let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\">\n");
     let mut y = 0.0;
     for Group { name, bars } in groups {

@@ -129,7 +129,14 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
         options.messages,
         options.time.as_duration().as_secs_f64()
     );
-    let systems = cases.first().map(|case| chosen.describe(&case.setup)).unwrap_or_default();
+    let systems = options.datagrams.iter().flat_map(|&datagram_bytes| {
+        let mut systems = chosen.describe(&Setup { datagram_bytes, ..Setup::new(LONGEST_MARKET_BYTES) });
+        if options.datagrams.len() > 1 {
+            systems.iter_mut().for_each(|system| system.name = format!("{}, {datagram_bytes} B", system.name));
+        }
+        systems
+    });
+    let systems = systems.collect();
     let mut seed = 0;
     report::measure(&options.common, &Measurement { command: "throughput", what, systems }, || {
         let mut round = Round::default();
@@ -191,6 +198,7 @@ impl Case {
             self.show(round, "unpaced, handed over", subject, sent / 1e6, MILLIONS);
             if run.lost == 0 {
                 self.show(round, "unpaced, all delivered", subject, delivered / 1e6, MILLIONS);
+                self.show_bar(round, "Unpaced, until all is delivered, million messages/s", "", subject, delivered);
             } else {
                 self.show(round, "unpaced, lost", subject, run.lost as f64 / count * 100.0, "%");
             }
@@ -207,12 +215,7 @@ impl Case {
                 format!("{}, {}: no pace from {:.0}/s on is clean", subject.name(), self.title(), search.low)
             })?;
             self.show(round, "highest clean pace", subject, best / 1e6, MILLIONS);
-            round.bars.push(Bar {
-                chart: "Highest pace without a request or a loss, million messages/s".to_owned(),
-                group: self.title(),
-                name: subject.name().to_owned(),
-                value: best / 1e6,
-            });
+            self.show_bar(round, "Highest pace without a request or a loss, million messages/s", "", subject, best);
             for &loss in options.loss.iter().filter(|&&loss| loss > 0.0) {
                 if subject.refusal(&Setup { loss, ..self.setup }).is_none() {
                     self.show_loss(round, &trial, subject, search.low, loss, seed)?;
@@ -225,6 +228,15 @@ impl Case {
 
     fn show(&self, round: &mut Round, what: &str, subject: &Subject, value: f64, unit: &str) {
         round.figures.push(Figure::single(&format!("{}: {what}: {}", self.title(), subject.name()), value, unit));
+    }
+
+    fn show_bar(&self, round: &mut Round, chart: &str, how: &str, subject: &Subject, per_second: f64) {
+        round.bars.push(Bar {
+            chart: chart.to_owned(),
+            group: self.title() + how,
+            name: subject.name().to_owned(),
+            value: per_second / 1e6,
+        });
     }
 
     /// The rates of complete delivery without and with loss, in turn at a pace that is clean without.
@@ -252,12 +264,8 @@ impl Case {
         self.show(round, &format!("complete under {percent} % loss"), subject, with / 1e6, MILLIONS);
         self.show(round, &format!("complete under {percent} % loss, against without"), subject, with / without, "x");
         self.show(round, &format!("requests under {percent} % loss"), subject, requests, "");
-        round.bars.push(Bar {
-            chart: "Complete delivery under loss, million messages/s".to_owned(),
-            group: format!("{}, {percent} % lost", self.title()),
-            name: subject.name().to_owned(),
-            value: with / 1e6,
-        });
+        let lost = format!(", {percent} % lost");
+        self.show_bar(round, "Complete delivery under loss, million messages/s", &lost, subject, with);
         Ok(())
     }
 
