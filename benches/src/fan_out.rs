@@ -54,7 +54,7 @@ const WATCH: Nanos = Nanos::from_millis(50);
 pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
     let chosen = options.choice.among(all, &SYSTEMS)?;
     let setup = Setup::new(options.bytes);
-    chosen.accept(&setup)?;
+    chosen.accept("--bytes", &setup)?;
     let what = format!(
         "messages of {} bytes, {}/s for {} s, receivers polled by {} thread(s)",
         options.bytes,

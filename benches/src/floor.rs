@@ -43,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let subjects = vec![Subject::new(BareUdp::Multicast), Subject::new(BareUdp::Unicast), Subject::new(BareMemory)];
     let chosen = Chosen { subjects, reference: 0 };
     let setups: Vec<Setup> = options.sizes.iter().map(|&bytes| Setup::new(bytes)).collect();
-    setups.iter().try_for_each(|setup| chosen.accept(setup))?;
+    setups.iter().try_for_each(|setup| chosen.accept("--sizes", setup))?;
     if let Some(bytes) = options.datagrams.iter().find(|&&bytes| bytes <= BareUdp::FRAMING_BYTES) {
         return Err(format!("--datagrams: {bytes} bytes have no room for a message"));
     }

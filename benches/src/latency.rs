@@ -82,7 +82,7 @@ const ACHIEVED: f64 = 0.95;
 pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
     let chosen = options.choice.among(all, &SYSTEMS)?;
     let setups: Vec<Setup> = options.sizes.iter().map(|&bytes| Setup::new(bytes)).collect();
-    setups.iter().try_for_each(|setup| chosen.accept(setup))?;
+    setups.iter().try_for_each(|setup| chosen.accept("--sizes", setup))?;
     let sizes: Vec<_> = options.sizes.iter().map(usize::to_string).collect();
     let what = format!(
         "messages of {} bytes; {} round trips of each system a round, in turns of {}; one way for {} s at each rate; two \

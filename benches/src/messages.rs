@@ -50,16 +50,69 @@ impl Messages {
     }
 
     /// The message with this index: its number less one.
-    #[inline]
     pub(crate) fn get(&self, index: usize) -> &[u8] {
+        self.from(index).message()
+    }
+
+    /// The message with this index, then one after the other.
+    pub(crate) fn from(&self, index: usize) -> Cursor<'_> {
+        let place = index % self.period();
+        let begin = match self {
+            Self::Market { ends, .. } => place.checked_sub(1).map_or(0, |before| ends[before] as usize),
+            Self::Uniform { .. } => place * 8,
+        };
+        Cursor { messages: self, place, begin }
+    }
+
+    fn period(&self) -> usize {
         match self {
-            Self::Market { bytes, ends } => {
-                let index = index % MARKET_PERIOD;
-                &bytes[if index == 0 { 0 } else { ends[index - 1] as usize }..ends[index] as usize]
-            }
-            Self::Uniform { table, length } => &table[index % UNIFORM_PERIOD * 8..][..*length],
+            Self::Market { ends, .. } => ends.len(),
+            Self::Uniform { .. } => UNIFORM_PERIOD,
         }
     }
+}
+
+/// Goes from message to message, for a few instructions each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor<'m> {
+    messages: &'m Messages,
+    /// Which message of the period it is, and where it begins.
+    place: usize,
+    begin: usize,
+}
+
+impl<'m> Cursor<'m> {
+    /// The message.
+    #[inline]
+    pub(crate) fn message(&self) -> &'m [u8] {
+        match self.messages {
+            Messages::Market { bytes, ends } => &bytes[self.begin..ends[self.place] as usize],
+            Messages::Uniform { table, length } => &table[self.begin..self.begin + length],
+        }
+    }
+
+    /// Goes to the next one.
+    #[inline]
+    pub(crate) fn advance(&mut self) {
+        self.begin = match self.messages {
+            Messages::Market { ends, .. } => ends[self.place] as usize,
+            Messages::Uniform { .. } => self.begin + 8,
+        };
+        self.place += 1;
+        if self.place == self.messages.period() {
+            (self.place, self.begin) = (0, 0);
+        }
+    }
+}
+
+/// Whether both are the same, without the call that a comparison of slices is.
+#[inline]
+fn are_equal(one: &[u8], other: &[u8]) -> bool {
+    let ((words, rest), (other_words, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    let differ = |one: &[u8; 8], other: &[u8; 8]| u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other);
+    let words = words.iter().zip(other_words).fold(0, |all, (one, other)| all | differ(one, other));
+    let rest = rest.iter().zip(other_rest).fold(0, |all, (one, other)| all | (one ^ other));
+    one.len() == other.len() && words == 0 && rest == 0
 }
 
 /// Holds what a subscriber is told against what was published: each number once, in order, byte for byte, or told lost.
@@ -67,6 +120,8 @@ impl Messages {
 pub(crate) struct Check<'m> {
     messages: &'m Messages,
     next_index: usize,
+    /// At the message that comes next.
+    expected: Cursor<'m>,
     lost: u64,
     skipped: u64,
     has_ended: bool,
@@ -76,7 +131,15 @@ pub(crate) struct Check<'m> {
 impl<'m> Check<'m> {
     /// Expects these messages from the first on.
     pub(crate) fn new(messages: &'m Messages) -> Self {
-        Self { messages, next_index: 0, lost: 0, skipped: 0, has_ended: false, violation: None }
+        Self {
+            messages,
+            next_index: 0,
+            expected: messages.from(0),
+            lost: 0,
+            skipped: 0,
+            has_ended: false,
+            violation: None,
+        }
     }
 
     /// Takes the next event.
@@ -91,7 +154,7 @@ impl<'m> Check<'m> {
                     self.blame(format!("{} lost where {next} was next", loss.range));
                 }
                 self.lost += loss.range.count();
-                self.next_index += loss.range.count() as usize;
+                self.skip_to(self.next_index + loss.range.count() as usize);
             }
             Event::EndOfSession(_) => self.has_ended = true,
             Event::Gap(_) | Event::Recovered(_) | Event::NewSession(_) | Event::Rewound(_) | Event::Status(_) => {}
@@ -104,17 +167,24 @@ impl<'m> Check<'m> {
         let next = self.next_index as u64 + 1;
         if number > next {
             self.skipped += number - next;
-            self.next_index = number as usize - 1;
+            self.skip_to(number as usize - 1);
         }
         self.hold_against(next.max(number), number, payload);
     }
 
     #[inline]
     fn hold_against(&mut self, next: u64, number: u64, payload: &[u8]) {
-        if number != next || payload != self.messages.get(self.next_index) {
+        if number != next || !are_equal(payload, self.expected.message()) {
             self.blame(format!("message {number} is not what was published as {next}"));
         }
         self.next_index += 1;
+        self.expected.advance();
+    }
+
+    #[cold]
+    fn skip_to(&mut self, index: usize) {
+        self.next_index = index;
+        self.expected = self.messages.from(index);
     }
 
     /// How many messages were left out so far.
@@ -178,6 +248,32 @@ mod tests {
             (0..3).for_each(|index| check.note(&message(index as u64 + 1, messages.get(index))));
             check.complete(3).unwrap();
             check.complete(4).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn cursor_goes_round_and_meets_what_the_index_says() {
+        for (messages, period) in [(Messages::market(1), MARKET_PERIOD), (Messages::uniform(30, 1), UNIFORM_PERIOD)] {
+            let mut cursor = messages.from(period - 3);
+            for index in period - 3..period + 3 {
+                assert_eq!(cursor.message(), messages.get(index));
+                cursor.advance();
+            }
+            assert_eq!(messages.get(period), messages.get(0));
+        }
+    }
+
+    #[test]
+    fn any_byte_and_any_length_makes_a_difference() {
+        let bytes: Vec<u8> = (0..40).collect();
+        for length in 0..40 {
+            assert!(are_equal(&bytes[..length], &bytes[..length]));
+            assert!(!are_equal(&bytes[..length], &bytes[..=length]) && !are_equal(&bytes[..=length], &bytes[..length]));
+            for altered in 0..length {
+                let mut other = bytes[..length].to_vec();
+                other[altered] ^= 0x10;
+                assert!(!are_equal(&bytes[..length], &other));
+            }
         }
     }
 

@@ -137,6 +137,7 @@ fn send(
     let mut sends = Samples::new();
     let started = Clock::now() + SETTLING;
     let (mut sent, mut flushed, mut from) = (0, 0, started);
+    let mut next = load.messages.from(0);
     while flushed < load.count {
         let now = Clock::now();
         let due = due(load, started, now);
@@ -146,8 +147,9 @@ fn send(
             }
             let until = due.min(sent + BATCH);
             while sent < until {
-                if sender.offer(load.messages.get(sent))? {
+                if sender.offer(next.message())? {
                     sent += 1;
+                    next.advance();
                 } else {
                     gate.check(Clock::now())?;
                     sender.tend()?;

@@ -178,11 +178,23 @@ impl Choice {
     }
 }
 
+/// # Errors
+///
+/// When messages do not fit, as the option of this name says that they are.
+pub(crate) fn fits(option: &str, setup: &Setup) -> Result<(), String> {
+    let &Setup { message_bytes, datagram_bytes, .. } = setup;
+    if message_bytes + BareUdp::FRAMING_BYTES > datagram_bytes {
+        return Err(format!("{option}: a message of {message_bytes} bytes does not fit into {datagram_bytes}"));
+    }
+    Ok(())
+}
+
 impl Chosen {
     /// # Errors
     ///
-    /// When one of them cannot be measured so, or is not of that kind.
-    pub(crate) fn accept(&self, setup: &Setup) -> Result<(), String> {
+    /// When messages do not fit, as the option of this name says that they are, or one of the systems cannot be measured so.
+    pub(crate) fn accept(&self, sizes: &str, setup: &Setup) -> Result<(), String> {
+        fits(sizes, setup)?;
         for subject in &self.subjects {
             if let Some(why) = subject.refusal(setup) {
                 return Err(format!("--systems: '{}' cannot be measured so: {why}", subject.name()));
@@ -244,7 +256,10 @@ mod tests {
         );
         assert!(choice(&["seqcast"], Some("bare-memory"), false).unwrap_err().starts_with("--against"));
         let setup = Setup { loss: 0.01, ..Setup::new(64) };
-        let refused = choice(&["bare-unicast"], None, false).unwrap().accept(&setup).unwrap_err();
+        let refused = choice(&["bare-unicast"], None, false).unwrap().accept("--sizes", &setup).unwrap_err();
         assert!(refused.starts_with("--systems: 'bare-unicast' cannot be measured so"), "{refused}");
+        let accept = |bytes| choice(&["seqcast"], None, false).unwrap().accept("--bytes", &Setup::new(bytes));
+        assert_eq!(accept(1_450), Ok(()));
+        assert!(accept(1_451).unwrap_err().starts_with("--bytes: a message of 1451 bytes"));
     }
 }

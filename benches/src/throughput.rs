@@ -5,9 +5,8 @@ use crate::messages::Messages;
 use crate::report::{self, Bar, Measurement, Round};
 use crate::stage::{Common, parse_share};
 use crate::stream::{Load, Streamed};
-use crate::subject::{Choice, Chosen, Subject};
+use crate::subject::{Choice, Chosen, Subject, fits};
 use crate::system::Setup;
-use crate::systems::BareUdp;
 use seqcast_recovery::{Nanos, parse_duration};
 use std::fmt;
 use std::io::Write;
@@ -113,14 +112,9 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
     let chosen = options.choice.among(all, &SYSTEMS)?;
     let cases = options.cases();
     for case in &cases {
+        fits("--datagrams", &case.setup)?;
         if chosen.subjects.iter().all(|subject| subject.refusal(&case.setup).is_some()) {
-            chosen.accept(&case.setup)?;
-        }
-        if case.setup.message_bytes + BareUdp::FRAMING_BYTES > case.setup.datagram_bytes {
-            return Err(format!(
-                "--datagrams: messages of {} do not fit into {} B",
-                case.size, case.setup.datagram_bytes
-            ));
+            chosen.accept("--datagrams", &case.setup)?;
         }
     }
     let what = format!(
