@@ -2,7 +2,7 @@
 
 use crate::figures::digits;
 use crate::page::escape;
-use crate::report::{Chart, Group, Line};
+use crate::plots::{Chart, Group, Line};
 use std::fmt::Write;
 use std::ops::Range;
 

@@ -3,7 +3,8 @@
 use crate::figures::Samples;
 use crate::hiccup;
 use crate::messages::Messages;
-use crate::report::{self, Curve, Measurement, Round};
+use crate::plots::Curve;
+use crate::report::{self, Measurement, Round};
 use crate::stage::{Common, parse_rate};
 use crate::stream::{Load, Streamed, due_at};
 use crate::subject::{Choice, Subject};

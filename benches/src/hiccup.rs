@@ -1,6 +1,7 @@
 //! `hiccup`: the stalls of the machine itself.
 
-use crate::report::{self, Curve, Measurement, Round};
+use crate::plots::Curve;
+use crate::report::{self, Measurement, Round};
 use crate::stage::{Common, Gate, run_pair};
 use crate::stalls::Pauses;
 use seqcast_recovery::{Nanos, parse_duration};

@@ -3,8 +3,9 @@
 use crate::feed::Feed;
 use crate::figures::{Figure, Samples};
 use crate::messages::Messages;
+use crate::plots::Curve;
 use crate::reception::Reception;
-use crate::report::{self, Curve, Measurement, Round};
+use crate::report::{self, Measurement, Round};
 use crate::stage::{Common, Gate, Stage, parse_rate, parse_share, run_pair, words};
 use crate::stalls::Stalls;
 use crate::trouble::{Kind, Scene, Trouble};

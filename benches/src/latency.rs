@@ -3,7 +3,8 @@
 use crate::figures::{Figure, Samples, median_lowest_highest};
 use crate::hiccup;
 use crate::messages::Messages;
-use crate::report::{self, Bar, Curve, Measurement, Round};
+use crate::plots::{Bar, Curve};
+use crate::report::{self, Measurement, Round};
 use crate::stage::{Common, parse_rate};
 use crate::stalls::Pauses;
 use crate::stream::{Load, due_at};

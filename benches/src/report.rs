@@ -3,9 +3,10 @@
 //!
 //! A round that fails leaves no figure: what is written says FAIL, and why.
 
-use crate::figures::{Figure, Samples, Spread, median_lowest_highest};
+use crate::figures::{Figure, Spread};
 use crate::machine::Machine;
 use crate::page;
+use crate::plots::{self, Bar, Chart, Curve};
 use crate::stage::{Common, words};
 use crate::stalls::Pauses;
 use hdrhistogram::serialization::V2DeflateSerializer;
@@ -33,23 +34,6 @@ impl Round {
         self.pauses = pauses.into();
         self
     }
-}
-
-/// Times that become a curve of percentiles.
-#[derive(Debug)]
-pub(crate) struct Curve {
-    pub(crate) chart: String,
-    pub(crate) name: String,
-    pub(crate) samples: Samples,
-}
-
-/// A value that becomes a bar.
-#[derive(Debug)]
-pub(crate) struct Bar {
-    pub(crate) chart: String,
-    pub(crate) group: String,
-    pub(crate) name: String,
-    pub(crate) value: f64,
 }
 
 impl From<Vec<Figure>> for Round {
@@ -95,32 +79,6 @@ pub(crate) struct Report {
     pub(crate) medians: Vec<Spread>,
     pub(crate) rounds: Vec<Vec<Figure>>,
     pub(crate) charts: Vec<Chart>,
-}
-
-/// What is plotted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub(crate) enum Chart {
-    /// Times in microseconds over their quantiles.
-    Percentiles { title: String, curves: Vec<Line> },
-    /// Times in microseconds over seconds.
-    Pauses { title: String, series: Vec<Line> },
-    /// Medians with the lowest and the highest.
-    Bars { title: String, groups: Vec<Group> },
-}
-
-/// A named line through points.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Line {
-    pub(crate) name: String,
-    pub(crate) points: Vec<(f64, f64)>,
-}
-
-/// Bars that stand together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Group {
-    pub(crate) name: String,
-    pub(crate) bars: Vec<(String, [f64; 3])>,
 }
 
 /// Says what machine this is and what is measured, runs the rounds, then prints the figures of each and their spread, and
@@ -196,7 +154,7 @@ impl Report {
             systems: measurement.systems.clone(),
             medians: Spread::of(&figures),
             rounds: figures,
-            charts: [bar_charts(rounds), percentile_charts(rounds), pause_charts(rounds)].concat(),
+            charts: plots::of(rounds),
         }
     }
 
@@ -216,67 +174,6 @@ impl Report {
         lines.extend(self.medians.iter().map(|spread| row(&spread.name, &spread.words())));
         lines
     }
-}
-
-/// The items of all rounds that belong together, in the order in which they first appear.
-fn grouped<'a, T: 'a>(items: impl Iterator<Item = &'a T>, key: impl Fn(&T) -> &str) -> Vec<(String, Vec<&'a T>)> {
-    let mut groups: Vec<(String, Vec<&T>)> = Vec::new();
-    for item in items {
-        let name = key(item);
-        match groups.iter_mut().find(|(other, _)| other == name) {
-            Some((_, group)) => group.push(item),
-            None => groups.push((name.to_owned(), vec![item])),
-        }
-    }
-    groups
-}
-
-/// All rounds together.
-fn percentile_charts(rounds: &[Round]) -> Vec<Chart> {
-    let chart = |(title, curves): (String, Vec<&Curve>)| {
-        let line = |(name, curves): (String, Vec<&Curve>)| {
-            let mut all = Samples::new();
-            curves.iter().for_each(|curve| all.add(&curve.samples));
-            Line { name, points: quantiles(&all) }
-        };
-        let curves = grouped(curves.into_iter(), |curve| &curve.name).into_iter().map(line).collect();
-        Chart::Percentiles { title, curves }
-    };
-    grouped(rounds.iter().flat_map(|round| &round.curves), |curve| &curve.chart).into_iter().map(chart).collect()
-}
-
-/// As far as the samples carry them, closer together the nearer to 1.
-fn quantiles(samples: &Samples) -> Vec<(f64, f64)> {
-    /// Points for each nine. Arbitrary.
-    const POINTS: i32 = 40;
-    let quantile = |step: i32| 1.0 - 10f64.powf(f64::from(-step) / f64::from(POINTS));
-    let carried = (0..).map(quantile).take_while(|&quantile| samples.carries(quantile));
-    carried.map(|quantile| (quantile, samples.quantile_us(quantile))).collect()
-}
-
-fn bar_charts(rounds: &[Round]) -> Vec<Chart> {
-    let chart = |(title, bars): (String, Vec<&Bar>)| {
-        let group = |(name, bars): (String, Vec<&Bar>)| {
-            let bar = |(name, bars): (String, Vec<&Bar>)| {
-                let mut values: Vec<f64> = bars.iter().map(|bar| bar.value).collect();
-                (name, median_lowest_highest(&mut values))
-            };
-            Group { name, bars: grouped(bars.into_iter(), |bar| &bar.name).into_iter().map(bar).collect() }
-        };
-        Chart::Bars { title, groups: grouped(bars.into_iter(), |bar| &bar.group).into_iter().map(group).collect() }
-    };
-    grouped(rounds.iter().flat_map(|round| &round.bars), |bar| &bar.chart).into_iter().map(chart).collect()
-}
-
-/// Round after round.
-fn pause_charts(rounds: &[Round]) -> Vec<Chart> {
-    let chart = |(number, round): (usize, &Round)| {
-        let line = |pauses: &Pauses| Line { name: pauses.name.clone(), points: pauses.points() };
-        let series = round.pauses.iter().map(line).collect();
-        let title = format!("Stalls of the machine itself, round {number}: the longest at each time");
-        Chart::Pauses { title, series }
-    };
-    (1..).zip(rounds).filter(|(_, round)| !round.pauses.is_empty()).map(chart).collect()
 }
 
 /// The page for all that a directory holds.
@@ -331,6 +228,7 @@ fn histogram_log(started_micros: u64, rounds: &[Round]) -> Result<Vec<u8>, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figures::Samples;
     use hdrhistogram::serialization::Deserializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
     use std::path::PathBuf;

@@ -4,7 +4,8 @@
 //! What is due at once is offered together, and flushed when nothing more is due.
 
 use crate::figures::Samples;
-use crate::messages::{Check, Messages};
+use crate::listener::{Heard, Listener, QUIET};
+use crate::messages::Messages;
 use crate::stage::{Common, Gate};
 use crate::system::{Receiver, Sender, Setup, System};
 use seqcast_recovery::Nanos;
@@ -16,9 +17,6 @@ const PATIENCE: Nanos = Nanos::from_secs(30);
 
 /// The receivers spin for so long before the first message is due.
 const SETTLING: Nanos = Nanos::from_millis(2);
-
-/// After so long without a message nothing comes any more from what repairs nothing. Arbitrary, beyond most stalls.
-const QUIET: Nanos = Nanos::from_millis(50);
 
 /// The most messages between two looks at the clock.
 const BATCH: usize = 1_024;
@@ -65,14 +63,6 @@ impl Streamed {
     pub(crate) fn is_clean(&self) -> bool {
         self.lost == 0 && self.requests == 0
     }
-}
-
-/// What a receiver saw.
-struct Heard {
-    lost: u64,
-    requests: u64,
-    last_at: Nanos,
-    arrivals: Vec<Nanos>,
 }
 
 /// What the threads tell each other.
@@ -190,82 +180,6 @@ pub(crate) fn due_at(started: Nanos, per_second: f64, index: usize) -> Nanos {
     started + Nanos((index as f64 * (1e9 / per_second)) as u64)
 }
 
-/// A receiver and what it heard.
-struct Listener<'m, R> {
-    receiver: R,
-    check: Check<'m>,
-    count: usize,
-    repairs_loss: bool,
-    keeps_times: bool,
-    arrivals: Vec<Nanos>,
-    last_at: Nanos,
-    is_complete: bool,
-}
-
-impl<'m, R: Receiver> Listener<'m, R> {
-    fn new(receiver: R, load: &Load<'m>, repairs_loss: bool) -> Self {
-        Self {
-            receiver,
-            check: Check::new(load.messages),
-            count: load.count,
-            repairs_loss,
-            keeps_times: load.keeps_times,
-            arrivals: vec![Nanos::ZERO; if load.keeps_times { load.count } else { 0 }],
-            last_at: Nanos::ZERO,
-            is_complete: false,
-        }
-    }
-
-    /// Takes what has arrived; returns whether anything had.
-    #[inline]
-    fn poll(&mut self) -> Result<bool, String> {
-        let Self { receiver, check, keeps_times, arrivals, .. } = self;
-        let count = if *keeps_times {
-            receiver.poll(&mut |number, payload: &[u8]| {
-                let now = Clock::now();
-                check.take(number, payload);
-                if let Some(arrival) = arrivals.get_mut(number as usize - 1) {
-                    *arrival = now;
-                }
-            })?
-        } else {
-            receiver.poll(&mut |number, payload: &[u8]| check.take(number, payload))?
-        };
-        if count > 0 {
-            self.check.so_far()?;
-            self.last_at = Clock::now();
-            self.is_complete = self.accounted() >= self.count;
-        }
-        Ok(count > 0)
-    }
-
-    /// What was delivered, and what was told lost with nothing behind it as yet.
-    fn accounted(&self) -> usize {
-        self.check.accounted() + self.receiver.lost().saturating_sub(self.check.skipped()) as usize
-    }
-
-    /// Whether nothing more will come of what was sent.
-    fn is_over(&self, now: Nanos) -> bool {
-        self.accounted() >= self.count || (!self.repairs_loss && now > self.last_at + QUIET)
-    }
-
-    fn finish(mut self) -> Result<Heard, String> {
-        // What comes once too often comes late.
-        self.poll()?;
-        self.check.so_far()?;
-        let missing = self.count.saturating_sub(self.check.accounted()) as u64;
-        let (lost, told) = (self.check.skipped() + missing, self.receiver.lost());
-        if self.check.accounted() > self.count {
-            return Err(format!("{} messages arrived of {}", self.check.accounted(), self.count));
-        }
-        if self.repairs_loss && lost != told {
-            return Err(format!("{lost} of {} messages did not arrive, {told} were told lost", self.count));
-        }
-        let requests = self.receiver.requests();
-        Ok(Heard { lost, requests, last_at: self.last_at, arrivals: self.arrivals })
-    }
-}
-
 /// Polls its share in turn until everything has arrived.
 fn listen<R: Receiver>(
     mut share: Vec<Listener<'_, R>>,
@@ -298,7 +212,7 @@ fn listen<R: Receiver>(
 }
 
 fn delivered<R: Receiver>(share: &[Listener<'_, R>]) -> String {
-    share.iter().map(|listener| listener.check.accounted().to_string()).collect::<Vec<_>>().join(", ")
+    share.iter().map(|listener| listener.delivered().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use crate::figures::{Figure, median_lowest_highest};
 use crate::messages::Messages;
-use crate::report::{self, Bar, Measurement, Round};
+use crate::plots::Bar;
+use crate::report::{self, Measurement, Round};
 use crate::stage::{Common, parse_share};
-use crate::stream::{Load, Streamed};
 use crate::subject::{Choice, Chosen, Subject, fits};
 use crate::system::Setup;
+use crate::trial::{Search, Trial};
 use seqcast_recovery::{Nanos, parse_duration};
 use std::fmt;
 use std::io::Write;
@@ -86,27 +87,6 @@ impl fmt::Display for Size {
 /// What is compared unless the options say otherwise.
 const SYSTEMS: [&str; 4] = ["bare-multicast", "bare-multicast+segmented", "seqcast", "seqcast+segmented"];
 
-/// The most bytes of an unpaced run, because all of them are retained.
-const UNPACED_BYTES: f64 = (1u64 << 30) as f64;
-
-/// What a message takes in a ring besides its bytes, at the most, a packet's share included.
-const OVERHEAD_BYTES: f64 = 8.0;
-
-/// A ring has an eighth less than its size right behind a step.
-const RING_SHARE: f64 = 7.0 / 8.0;
-
-/// The bisection ends when its bounds are this close.
-const RESOLUTION: f64 = 1.05;
-
-/// A pace counts only if at least this share of it was reached.
-const ACHIEVED: f64 = 0.98;
-
-/// How often a pace is tried before it counts as too high.
-const ATTEMPTS: usize = 3;
-
-/// The bisection begins between the rate of the unpaced sender, and what the machine's speed may add, and this share of it.
-const SEARCHED: (f64, f64) = (1.3, 1.0 / 32.0);
-
 /// Runs the measurement and prints its figures.
 pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
     let chosen = options.choice.among(all, &SYSTEMS)?;
@@ -136,7 +116,8 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
         let mut round = Round::default();
         for case in &cases {
             let _ = writeln!(std::io::stderr(), "  {}", case.title());
-            case.measure(options, &chosen, &mut seed, &mut round)?;
+            let measured = case.measure(options, &chosen, &mut seed, &mut round);
+            measured.map_err(|error| format!("{}: {error}", case.title()))?;
         }
         Ok(round)
     })
@@ -182,7 +163,8 @@ impl Case {
         };
         let subjects: Vec<&Subject> =
             chosen.subjects.iter().filter(|subject| subject.refusal(&self.setup).is_none()).collect();
-        let trial = Trial { case: self, options, messages: &messages };
+        let (setup, most, time) = (self.setup, options.messages, options.time);
+        let trial = Trial { common: &options.common, setup, messages: &messages, most, time };
         let mut searches = Vec::new();
         for subject in &subjects {
             let run = trial.unpaced(subject)?;
@@ -196,7 +178,7 @@ impl Case {
             } else {
                 self.show(round, "unpaced, lost", subject, run.lost as f64 / count * 100.0, "%");
             }
-            searches.push(Search { low: sent * SEARCHED.1, high: sent * SEARCHED.0, best: None });
+            searches.push(Search::around(sent));
         }
         // Step by step in turn, so that the machine's speed hits all alike.
         while searches.iter().any(Search::goes_on) {
@@ -205,14 +187,14 @@ impl Case {
             }
         }
         for (search, subject) in searches.iter().zip(&subjects) {
-            let best = search.best.ok_or_else(|| {
-                format!("{}, {}: no pace from {:.0}/s on is clean", subject.name(), self.title(), search.low)
-            })?;
+            let best = search
+                .best
+                .ok_or_else(|| format!("{}: no pace from {:.0}/s on is clean", subject.name(), search.low))?;
             self.show(round, "highest clean pace", subject, best / 1e6, MILLIONS);
             self.show_bar(round, "Highest pace without a request or a loss, million messages/s", "", subject, best);
             for &loss in options.loss.iter().filter(|&&loss| loss > 0.0) {
                 if subject.refusal(&Setup { loss, ..self.setup }).is_none() {
-                    self.show_loss(round, &trial, subject, search.low, loss, seed)?;
+                    self.show_loss(round, &trial, subject, search.low, loss, (options.pairs, seed))?;
                 }
             }
         }
@@ -241,10 +223,10 @@ impl Case {
         subject: &Subject,
         pace: f64,
         loss: f64,
-        seed: &mut u64,
+        (pairs, seed): (u16, &mut u64),
     ) -> Result<(), String> {
         let (mut without, mut with, mut requests) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..trial.options.pairs {
+        for _ in 0..pairs {
             *seed += 1;
             let (_, clean) = trial.complete(subject, pace, 0.0, *seed)?;
             let (run, lossy) = trial.complete(subject, pace, loss, *seed)?;
@@ -280,106 +262,6 @@ impl Case {
 
 const MILLIONS: &str = "million/s";
 
-/// A search by bisection.
-#[derive(Clone, Copy, Debug)]
-struct Search {
-    low: f64,
-    high: f64,
-    best: Option<f64>,
-}
-
-impl Search {
-    fn goes_on(&self) -> bool {
-        self.high / self.low > RESOLUTION
-    }
-
-    /// `reach` says what was reached at a pace, if it was clean.
-    fn step(&mut self, mut reach: impl FnMut(f64) -> Result<Option<f64>, String>) -> Result<(), String> {
-        let pace = (self.low * self.high).sqrt();
-        match reach(pace)? {
-            Some(reached) => (self.low, self.best) = (pace, Some(reached)),
-            None => self.high = pace,
-        }
-        Ok(())
-    }
-}
-
-/// Runs of one case.
-#[derive(Clone, Copy, Debug)]
-struct Trial<'a> {
-    case: &'a Case,
-    options: &'a Options,
-    messages: &'a Messages,
-}
-
-impl Trial<'_> {
-    fn message_bytes(&self) -> f64 {
-        self.messages.mean_bytes() + OVERHEAD_BYTES
-    }
-
-    fn unpaced_count(&self) -> usize {
-        (self.options.messages as f64).min(UNPACED_BYTES / self.message_bytes()) as usize
-    }
-
-    fn run(&self, subject: &Subject, setup: Setup, count: usize, per_second: Option<f64>) -> Result<Streamed, String> {
-        let load = Load {
-            common: &self.options.common,
-            setup,
-            messages: self.messages,
-            count,
-            per_second,
-            receivers: 1,
-            threads: 1,
-            keeps_times: false,
-        };
-        subject.stream(&load).map_err(|error| format!("{}: {error}", self.case.title()))
-    }
-
-    /// A setup in which so many messages are retained: who falls behind can still ask.
-    fn retaining(&self, count: usize) -> Setup {
-        let retain_bytes = (count as f64 * self.message_bytes() / RING_SHARE) as usize;
-        Setup { retain_bytes: retain_bytes.max(self.case.setup.retain_bytes), ..self.case.setup }
-    }
-
-    /// Everything as fast as it goes; all of it is retained.
-    fn unpaced(&self, subject: &Subject) -> Result<Streamed, String> {
-        let count = self.unpaced_count();
-        let run = self.run(subject, self.retaining(count), count, None)?;
-        if run.lost > 0 && subject.repairs_loss() {
-            return Err(format!("{}, {}, unpaced: {} messages lost", subject.name(), self.case.title(), run.lost));
-        }
-        Ok(run)
-    }
-
-    fn paced_count(&self, pace: f64) -> usize {
-        (pace * self.options.time.as_duration().as_secs_f64()).ceil() as usize
-    }
-
-    /// What was reached at a pace, if nothing was asked for or lost.
-    fn reaches(&self, subject: &Subject, pace: f64) -> Result<Option<f64>, String> {
-        let count = self.paced_count(pace);
-        for _ in 0..ATTEMPTS {
-            let run = self.run(subject, self.case.setup, count, Some(pace))?;
-            let reached = count as f64 / run.published_in.as_duration().as_secs_f64();
-            if run.is_clean() && reached >= ACHIEVED * pace {
-                return Ok(Some(reached));
-            }
-        }
-        Ok(None)
-    }
-
-    /// A run that must be complete, all of which is retained, and its rate.
-    fn complete(&self, subject: &Subject, pace: f64, loss: f64, seed: u64) -> Result<(Streamed, f64), String> {
-        let count = self.paced_count(pace);
-        let run = self.run(subject, Setup { loss, seed, ..self.retaining(count) }, count, Some(pace))?;
-        if run.lost > 0 {
-            return Err(format!("{}, {}: {} messages lost", subject.name(), self.case.title(), run.lost));
-        }
-        let rate = count as f64 / run.delivered_in.as_duration().as_secs_f64();
-        Ok((run, rate))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -390,20 +272,5 @@ mod tests {
         for wrong in ["0", "-1", "much"] {
             wrong.parse::<Size>().unwrap_err();
         }
-    }
-
-    #[test]
-    fn search_ends_at_the_highest_pace_that_is_reached() {
-        let mut search = Search { low: 1e5, high: 1e8, best: None };
-        while search.goes_on() {
-            search.step(|pace| Ok((pace <= 3e6).then_some(pace * 0.99))).unwrap();
-        }
-        let best = search.best.unwrap();
-        assert!((3e6 / RESOLUTION * 0.99..=3e6).contains(&best), "{best}");
-        let mut search = Search { low: 1e5, high: 1e8, best: None };
-        while search.goes_on() {
-            search.step(|_| Ok(None)).unwrap();
-        }
-        assert_eq!(search.best, None);
     }
 }
