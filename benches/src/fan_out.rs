@@ -6,7 +6,7 @@ use crate::messages::Messages;
 use crate::plots::Curve;
 use crate::report::{self, Measurement, Round};
 use crate::stage::{Common, parse_rate};
-use crate::stream::{Load, Streamed, due_at};
+use crate::stream::{Load, Streamed};
 use crate::subject::{Choice, Subject};
 use crate::system::Setup;
 use seqcast_recovery::{Nanos, parse_duration};
@@ -75,6 +75,7 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
                     setup,
                     messages: &messages,
                     count: ((options.time + WARM_UP).as_duration().as_secs_f64() * options.rate).ceil() as usize,
+                    warm_up: (WARM_UP.as_duration().as_secs_f64() * options.rate) as usize,
                     per_second: Some(options.rate),
                     receivers: receivers.get(),
                     threads: usize::from(options.threads),
@@ -84,7 +85,7 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
                 if run.lost > 0 {
                     return Err(format!("{receivers} receivers: {}: {} messages were lost", subject.name(), run.lost));
                 }
-                show(&mut round, options, subject, receivers.get(), &run);
+                show(&mut round, &load, subject, &run);
                 hiccup::watch(&options.common, &mut pauses, WATCH)?;
             }
         }
@@ -92,12 +93,11 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
     })
 }
 
-fn show(round: &mut Round, options: &Options, subject: &Subject, receivers: usize, run: &Streamed) {
-    let warm_up = (WARM_UP.as_duration().as_secs_f64() * options.rate) as usize;
+fn show(round: &mut Round, load: &Load<'_>, subject: &Subject, run: &Streamed) {
+    let &Load { count, warm_up, receivers, .. } = load;
     let (mut each, mut first, mut last, mut skew) = (Samples::new(), Samples::new(), Samples::new(), Samples::new());
-    let count = run.arrivals.first().map_or(0, Vec::len);
     for index in warm_up..count {
-        let due = due_at(run.started, options.rate, index);
+        let due = load.due_at(run.started, index);
         let arrivals = || run.arrivals.iter().map(|arrivals| arrivals[index]);
         let (soonest, latest) = (arrivals().min().unwrap_or(due), arrivals().max().unwrap_or(due));
         arrivals().for_each(|arrival| each.record(arrival - due));

@@ -78,6 +78,7 @@ fn count(round: &mut Round, options: &Options, kind: BareUdp, datagram_bytes: us
         setup: Setup { datagram_bytes, ..Setup::new(message_bytes) },
         messages: &Messages::uniform(message_bytes, 1),
         count: options.count as usize,
+        warm_up: 0,
         per_second: None,
         receivers: 1,
         threads: 1,

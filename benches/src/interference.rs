@@ -8,6 +8,7 @@ use crate::reception::Reception;
 use crate::report::{self, Measurement, Round};
 use crate::stage::{Common, Gate, Stage, parse_rate, parse_share, run_pair, words};
 use crate::stalls::Stalls;
+use crate::stream::due_at;
 use crate::trouble::{Kind, Scene, Trouble};
 use seqcast::pace::{Pace, Schedule};
 use seqcast_publisher::Line;
@@ -227,7 +228,7 @@ fn subscribe(
         let started = Nanos(progress.started.load(Ordering::Relaxed));
         let on_event = |event: &Event<'_>| {
             if let Event::Message(message) = event {
-                let due = crate::stream::due_at(started, options.rate, message.number as usize - 1);
+                let due = due_at(started, options.rate, message.number as usize - 1);
                 deliveries.record(window, Clock::now() - due);
             }
         };

@@ -7,7 +7,7 @@ use crate::plots::{Bar, Curve};
 use crate::report::{self, Measurement, Round};
 use crate::stage::{Common, parse_rate};
 use crate::stalls::Pauses;
-use crate::stream::{Load, due_at};
+use crate::stream::Load;
 use crate::subject::{Choice, Chosen, Subject};
 use crate::system::Setup;
 use crate::trip::{self, Plan, Tripped};
@@ -153,6 +153,7 @@ fn one_way(
         setup: *setup,
         messages,
         count,
+        warm_up,
         per_second: Some(rate),
         receivers: 1,
         threads: 1,
@@ -176,7 +177,7 @@ fn one_way(
             }
             let mut in_turn = Samples::new();
             let arrivals = run.arrivals.first().into_iter().flatten().enumerate().skip(warm_up);
-            arrivals.for_each(|(number, &arrival)| in_turn.record(arrival - due_at(run.started, rate, number)));
+            arrivals.for_each(|(number, &arrival)| in_turn.record(arrival - load.due_at(run.started, number)));
             medians_us[index].push(in_turn.median_us());
             times[index].add(&in_turn);
             sends[index].add(&run.sends);

@@ -31,6 +31,8 @@ pub(crate) struct Load<'a> {
     pub(crate) setup: Setup,
     pub(crate) messages: &'a Messages,
     pub(crate) count: usize,
+    /// How many of them come before the first that counts for a time.
+    pub(crate) warm_up: usize,
     /// Messages per second; as fast as it goes without.
     pub(crate) per_second: Option<f64>,
     pub(crate) receivers: usize,
@@ -38,6 +40,13 @@ pub(crate) struct Load<'a> {
     pub(crate) threads: usize,
     /// Whether it is noted when each message arrived, which takes a reading of the clock for each.
     pub(crate) keeps_times: bool,
+}
+
+impl Load<'_> {
+    /// When the message with this index is due.
+    pub(crate) fn due_at(&self, started: Nanos, index: usize) -> Nanos {
+        self.per_second.map_or(started, |rate| due_at(started, rate, index))
+    }
 }
 
 /// What one run showed.
@@ -148,7 +157,7 @@ fn send(
         } else if flushed < sent {
             sender.flush()?;
             flushed = sent;
-            if load.keeps_times {
+            if load.keeps_times && flushed > load.warm_up {
                 sends.record(Clock::now() - from);
             }
         } else {
@@ -175,7 +184,7 @@ fn due(load: &Load<'_>, started: Nanos, now: Nanos) -> usize {
     }
 }
 
-/// When the message with this index is due.
+/// When the message with this index is due at a pace.
 pub(crate) fn due_at(started: Nanos, per_second: f64, index: usize) -> Nanos {
     started + Nanos((index as f64 * (1e9 / per_second)) as u64)
 }
@@ -313,6 +322,7 @@ mod tests {
                 setup,
                 messages: &messages,
                 count,
+                warm_up: 0,
                 per_second: None,
                 receivers: 1,
                 threads: 1,
@@ -392,6 +402,7 @@ mod tests {
             setup,
             messages: &messages,
             count: 10,
+            warm_up: 0,
             per_second: Some(1e6),
             receivers: 1,
             threads: 1,

@@ -22,7 +22,7 @@ use std::str::FromStr;
 /// the last, recovery included. What repairs nothing is told with what it lost.
 ///
 /// Highest pace: by bisection, the highest at which nothing is asked for again and nothing lost. A pace that fails is tried
-/// twice more, because one stall of the machine should not decide.
+/// twice more, because one stall of the machine should not decide; 0 if no pace was clean.
 ///
 /// Loss: at that pace, in turn without and with; the rate of a run is its messages over the time from the first due to the
 /// last delivered. Loss hits the line and the answers alike. Everything is retained, here and unpaced; at a pace, the default.
@@ -148,12 +148,7 @@ struct Case {
 
 impl Case {
     fn title(&self) -> String {
-        format!(
-            "{} in {} B{}",
-            self.size,
-            self.setup.datagram_bytes,
-            if self.setup.segmented { ", segmented" } else { "" }
-        )
+        format!("{} in {} B", self.size, self.setup.datagram_bytes)
     }
 
     fn measure(&self, options: &Options, chosen: &Chosen, seed: &mut u64, round: &mut Round) -> Result<(), String> {
@@ -167,6 +162,7 @@ impl Case {
         let trial = Trial { common: &options.common, setup, messages: &messages, most, time };
         let mut searches = Vec::new();
         for subject in &subjects {
+            trial.warm_up(subject)?;
             let run = trial.unpaced(subject)?;
             let count = trial.unpaced_count() as f64;
             let sent = count / run.published_in.as_duration().as_secs_f64();
@@ -187,12 +183,11 @@ impl Case {
             }
         }
         for (search, subject) in searches.iter().zip(&subjects) {
-            let best = search
-                .best
-                .ok_or_else(|| format!("{}: no pace from {:.0}/s on is clean", subject.name(), search.low))?;
+            // None of those that were tried.
+            let best = search.best.unwrap_or(0.0);
             self.show(round, "highest clean pace", subject, best / 1e6, MILLIONS);
             self.show_bar(round, "Highest pace without a request or a loss, million messages/s", "", subject, best);
-            for &loss in options.loss.iter().filter(|&&loss| loss > 0.0) {
+            for &loss in options.loss.iter().filter(|&&loss| loss > 0.0 && best > 0.0) {
                 if subject.refusal(&Setup { loss, ..self.setup }).is_none() {
                     self.show_loss(round, &trial, subject, search.low, loss, (options.pairs, seed))?;
                 }

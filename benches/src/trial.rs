@@ -88,6 +88,7 @@ impl Trial<'_> {
             setup,
             messages: self.messages,
             count,
+            warm_up: 0,
             per_second,
             receivers: 1,
             threads: 1,
@@ -100,6 +101,12 @@ impl Trial<'_> {
     fn retaining(&self, count: usize) -> Setup {
         let retain_bytes = (count as f64 * self.message_bytes() / RING_SHARE) as usize;
         Setup { retain_bytes: retain_bytes.max(self.setup.retain_bytes), ..self.setup }
+    }
+
+    /// A tenth of an unpaced run, which shows nothing.
+    pub(crate) fn warm_up(&self, subject: &Subject) -> Result<(), String> {
+        let count = self.unpaced_count().div_ceil(10);
+        self.run(subject, self.retaining(count), count, None).map(|_| ())
     }
 
     /// Everything as fast as it goes; all of it is retained.
