@@ -14,6 +14,9 @@ const RIGHT: f64 = 168.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 46.0;
 
+/// With more steps than this on the vertical axis, only the decades have labels.
+const MOST_LABELS: usize = 14;
+
 /// The height of a bar, and of the text beside a line.
 const BAR: f64 = 20.0;
 
@@ -112,22 +115,29 @@ impl LogScale {
 /// A plot that has been begun: its frame and the lines of its vertical axis.
 fn begin(microseconds: &LogScale) -> String {
     let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">\n");
-    for &step in &microseconds.steps {
+    let is_crowded = microseconds.steps.len() > MOST_LABELS;
+    for (index, &step) in microseconds.steps.iter().enumerate() {
         let y = microseconds.at(step);
-        let label = if step >= 1.0 { format!("{step:.0}") } else { format!("{step}") };
-        // Rounded away: 0.30000000000000004.
-        let label = if label.len() > 6 { digits(step) } else { label };
         line(&mut svg, [LEFT, y, WIDTH - RIGHT, y], "#e3e7ec", 1.0);
-        text(&mut svg, LEFT - 8.0, y + 4.0, "end", "", &label);
+        let label = time(step);
+        // Each decade, and the lowest.
+        if !is_crowded || index == 0 || label.starts_with('1') {
+            text(&mut svg, LEFT - 8.0, y + 4.0, "end", "", &label);
+        }
     }
-    let middle = f64::midpoint(TOP, HEIGHT - BOTTOM);
-    let _ = writeln!(
-        svg,
-        "<text transform=\"translate(16 {middle}) rotate(-90)\" text-anchor=\"middle\" class=\"dim\">microseconds, \
-         logarithmic</text>"
-    );
     line(&mut svg, [LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, HEIGHT - BOTTOM], "#1c2024", 1.0);
     svg
+}
+
+/// One, two or five times a power of ten of microseconds.
+fn time(micros: f64) -> String {
+    let (value, unit) = match micros {
+        1e6.. => (micros / 1e6, "s"),
+        1e3.. => (micros / 1e3, "ms"),
+        1.0.. => (micros, "µs"),
+        _ => (micros * 1e3, "ns"),
+    };
+    format!("{value:.0} {unit}")
 }
 
 fn line(svg: &mut String, [x1, y1, x2, y2]: [f64; 4], colour: &str, width: f64) {
@@ -192,7 +202,7 @@ fn percentiles(curves: &[Line], colours: &Colours) -> String {
         ends.extend(path.last().map(|&(_, y)| (y, curve)));
     }
     names(&mut svg, ends, colours);
-    axis_label(&mut svg, "share of all that took no longer");
+    axis_label(&mut svg, "share of all that took no longer; the time is logarithmic");
     svg + "</svg>"
 }
 
@@ -222,7 +232,7 @@ fn pauses(series: &[Line], colours: &Colours) -> String {
     }
     let first = |index: usize| TOP + 15.0 * index as f64;
     names(&mut svg, series.iter().enumerate().map(|(index, line)| (first(index), line)).collect(), colours);
-    axis_label(&mut svg, "seconds");
+    axis_label(&mut svg, "seconds; the length of the stalls is logarithmic");
     svg + "</svg>"
 }
 
@@ -254,4 +264,31 @@ fn bars(groups: &[Group], colours: &Colours) -> String {
         }
     }
     svg + "</svg>"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axis_holds_all_values_between_round_steps() {
+        let scale = LogScale::of([3.0, 70.0, 0.0].into_iter(), 100.0..0.0);
+        assert_eq!(
+            scale.steps.iter().map(|&step| time(step)).collect::<Vec<_>>(),
+            ["2 µs", "5 µs", "10 µs", "20 µs", "50 µs", "100 µs"]
+        );
+        assert!((scale.at(2.0) - 100.0).abs() < 1e-9 && scale.at(100.0).abs() < 1e-9);
+        assert_eq!([0.5, 1e3, 2e6].map(time), ["500 ns", "1 ms", "2 s"]);
+        assert_eq!(LogScale::of([].into_iter(), 1.0..0.0).steps.len(), 4, "nothing to plot is no panic");
+    }
+
+    #[test]
+    fn a_name_has_one_colour_and_seqcast_the_first() {
+        let line = |name: &str| Line { name: name.to_owned(), points: vec![(0.0, 1.0)] };
+        let chart = |names: [&str; 2]| Chart::Percentiles { title: String::new(), curves: names.map(line).into() };
+        let charts = [chart(["bare-multicast", "seqcast"]), chart(["aeron", "bare-multicast"])];
+        let colours = Colours::of(charts.iter());
+        let all = ["seqcast", "bare-multicast", "aeron"].map(|name| colours.colour(name));
+        assert_eq!(all, [PALETTE[0], PALETTE[1], PALETTE[2]]);
+    }
 }
