@@ -25,21 +25,22 @@ const NAMES: f64 = 196.0;
 const VALUES: f64 = 150.0;
 
 /// Told apart by people with any colour vision (Okabe and Ito).
-const PALETTE: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9", "#8a9099", "#e69f00"];
+const PALETTE: [&str; 10] =
+    ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9", "#8a9099", "#e69f00", "#7b3fa0", "#b00020"];
 
-/// Each name has the same colour in all plots of a page.
+/// Each name has the same colour in all plots of a measurement; with more names than colours, some have the same.
 #[derive(Debug)]
 pub(crate) struct Colours(Vec<String>);
 
 impl Colours {
     /// For all that these show.
-    pub(crate) fn of<'a>(charts: impl Iterator<Item = &'a Chart>) -> Self {
+    pub(crate) fn of(charts: &[Chart]) -> Self {
         let mut names = Vec::new();
         for chart in charts {
             let in_chart: Vec<&String> = match chart {
-                Chart::Percentiles { curves: lines, .. } | Chart::Pauses { series: lines, .. } => {
-                    lines.iter().map(|line| &line.name).collect()
-                }
+                Chart::Percentiles { curves, .. } => curves.iter().map(|line| &line.name).collect(),
+                // Cores have colours of their own plots.
+                Chart::Pauses { .. } => Vec::new(),
                 Chart::Bars { groups, .. } => {
                     groups.iter().flat_map(|group| &group.bars).map(|(name, _)| name).collect()
                 }
@@ -65,7 +66,7 @@ impl Colours {
 pub(crate) fn draw(chart: &Chart, colours: &Colours) -> String {
     let (title, plot) = match chart {
         Chart::Percentiles { title, curves } => (title, percentiles(curves, colours)),
-        Chart::Pauses { title, series } => (title, pauses(series, colours)),
+        Chart::Pauses { title, series } => (title, pauses(series)),
         Chart::Bars { title, groups } => (title, bars(groups, colours)),
     };
     format!("<h3>{}</h3>\n{plot}\n", escape(title))
@@ -206,7 +207,8 @@ fn percentiles(curves: &[Line], colours: &Colours) -> String {
     svg + "</svg>"
 }
 
-fn pauses(series: &[Line], colours: &Colours) -> String {
+fn pauses(series: &[Line]) -> String {
+    let colours = &Colours(series.iter().map(|line| line.name.clone()).collect());
     let points = || series.iter().flat_map(|line| &line.points);
     let highest = points().map(|&(seconds, _)| seconds).fold(0.01, f64::max);
     let across = Scale { values: 0.0..highest, plane: LEFT..WIDTH - RIGHT };
@@ -287,7 +289,7 @@ mod tests {
         let line = |name: &str| Line { name: name.to_owned(), points: vec![(0.0, 1.0)] };
         let chart = |names: [&str; 2]| Chart::Percentiles { title: String::new(), curves: names.map(line).into() };
         let charts = [chart(["bare-multicast", "seqcast"]), chart(["aeron", "bare-multicast"])];
-        let colours = Colours::of(charts.iter());
+        let colours = Colours::of(&charts);
         let all = ["seqcast", "bare-multicast", "aeron"].map(|name| colours.colour(name));
         assert_eq!(all, [PALETTE[0], PALETTE[1], PALETTE[2]]);
     }

@@ -85,14 +85,16 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
     let setups: Vec<Setup> = options.sizes.iter().map(|&bytes| Setup::new(bytes)).collect();
     setups.iter().try_for_each(|setup| chosen.accept("--sizes", setup))?;
     let sizes: Vec<_> = options.sizes.iter().map(usize::to_string).collect();
-    let what = format!(
-        "messages of {} bytes; {} round trips of each system a round, in turns of {}; one way for {} s at each rate; two \
-         threads, pinned, spinning",
-        sizes.join(", "),
-        options.trips,
-        options.swap,
-        options.time.as_duration().as_secs_f64()
-    );
+    let mut what = format!("messages of {} bytes", sizes.join(", "));
+    if options.trips > 0 {
+        what += &format!("; {} round trips of each system a round, in turns of {}", options.trips, options.swap);
+    }
+    let rates: Vec<_> = options.rates.iter().filter_map(|rate| rate.0).map(|rate| format!("{rate}/s")).collect();
+    if !rates.is_empty() {
+        let seconds = options.time.as_duration().as_secs_f64();
+        what += &format!("; one way at {} for {seconds} s each", rates.join(", "));
+    }
+    what += "; two threads, pinned, spinning";
     let systems = setups.first().map(|setup| chosen.describe(setup)).unwrap_or_default();
     report::measure(&options.common, &Measurement { command: "latency", what, systems }, || {
         let (mut round, mut pauses) = (Round::default(), hiccup::pair(Clock::now()));

@@ -25,7 +25,6 @@ svg .dim { fill: #5a6270; } svg .strong { font-weight: bold; }
 
 /// The page for these reports.
 pub(crate) fn render(reports: &[Report]) -> String {
-    let colours = chart::Colours::of(reports.iter().flat_map(|report| &report.charts));
     let mut page = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n");
     page += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n";
     page += &format!("<title>seqcast, measured</title>\n<style>{STYLE}</style>\n</head>\n<body>\n");
@@ -36,11 +35,11 @@ pub(crate) fn render(reports: &[Report]) -> String {
         let link = |report: &Report| format!("<a href=\"#{0}\">{0}</a>", escape(&report.command));
         page += &format!("<nav>{}</nav>\n", reports.iter().map(link).collect::<String>());
     }
-    page.extend(reports.iter().map(|report| section(report, &colours)));
+    page.extend(reports.iter().map(section));
     page + "</body>\n</html>\n"
 }
 
-fn section(report: &Report, colours: &chart::Colours) -> String {
+fn section(report: &Report) -> String {
     let name = escape(&report.command);
     let mut section = format!("<section id=\"{name}\">\n<h2>{name}</h2>\n<p>{}</p>\n", escape(&report.what));
     if let Some(failure) = &report.failure {
@@ -54,9 +53,8 @@ fn section(report: &Report, colours: &chart::Colours) -> String {
         let systems = report.systems.iter().map(|system| (system.name.as_str(), system.description.as_str()));
         section += &format!("<dl>\n{}</dl>\n", systems.map(system).collect::<String>());
     }
-    for chart in &report.charts {
-        section += &chart::draw(chart, colours);
-    }
+    let colours = chart::Colours::of(&report.charts);
+    section.extend(report.charts.iter().map(|chart| chart::draw(chart, &colours)));
     section += &tables(&report.medians);
     section += &format!(
         "<p class=\"note\">{}</p>\n<p class=\"note\"><code>seqcast-bench {}</code></p>\n",
