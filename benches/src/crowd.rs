@@ -1,9 +1,10 @@
 //! `crowd`: many subscribers that lose the same burst.
 
 use crate::feed::Feed;
-use crate::figures::{self, Figure, Samples};
+use crate::figures::{Figure, Samples};
 use crate::messages::Messages;
 use crate::reception::Reception;
+use crate::report::{self, Measurement};
 use crate::stage::{Common, Gate, Stage, parse_rate, words};
 use seqcast::pace::{Pace, Schedule};
 use seqcast_protocol::SequenceRange;
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// The publishing thread is pinned and sleeps between packets, the retransmitter sleeps on a thread of its own, as by
 /// default. One or two threads spin over the subscribers: the first on the subscriber's core, the second on the publisher's.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     common: Common,
@@ -75,11 +76,11 @@ struct Seen {
 /// Runs the measurement and prints its figures.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let what = format!(
-        "crowd: {} subscribers polled by {} thread(s), {} packets/s of one message of {} bytes, {} of every {} lost by all",
+        "{} subscribers polled by {} thread(s), {} packets/s of one message of {} bytes, {} of every {} lost by all",
         options.subscribers, options.threads, options.rate, options.bytes, options.burst, options.every
     );
     let messages = Messages::uniform(options.bytes, 1);
-    figures::report(options.common.rounds, &what, || round(options, &messages))
+    report::measure(&options.common, &Measurement::new("crowd", what), || round(options, &messages))
 }
 
 fn round(options: &Options, messages: &Messages) -> Result<Vec<Figure>, String> {

@@ -1,9 +1,10 @@
 //! `last`: from the publication of a message that is lost before a pause to its delivery.
 
 use crate::feed::Feed;
-use crate::figures::{self, Figure, Samples};
+use crate::figures::{Figure, Samples};
 use crate::messages::Messages;
 use crate::reception::Reception;
+use crate::report::{self, Measurement};
 use crate::stage::{Common, Gate, Stage, run_pair, words};
 use crate::stalls::Stalls;
 use seqcast_recovery::{Nanos, parse_duration};
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// The subscribing thread is pinned and spins. The publishing thread is pinned and sleeps between the messages unless --spin
 /// or --inline is given; the retransmitter, at default settings, sleeps on a thread of its own unless --inline is given.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     common: Common,
@@ -45,7 +46,7 @@ const PATIENCE: Nanos = Nanos::from_secs(30);
 /// Runs the measurement and prints its figures.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let what = format!(
-        "last: {} messages of {} bytes lost before a pause of {} ms; {}",
+        "{} messages of {} bytes lost before a pause of {} ms; {}",
         options.samples,
         options.bytes,
         options.pause.0 as f64 / 1e6,
@@ -56,7 +57,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         }
     );
     let messages = Messages::uniform(options.bytes, 1);
-    figures::report(options.common.rounds, &what, || round(options, &messages))
+    report::measure(&options.common, &Measurement::new("last", what), || round(options, &messages))
 }
 
 fn round(options: &Options, messages: &Messages) -> Result<Vec<Figure>, String> {

@@ -1,8 +1,9 @@
 //! `late-join`: what a late joiner costs the publisher, and how soon it is live.
 
-use crate::figures::{self, Figure, Samples};
+use crate::figures::{Figure, Samples};
 use crate::messages::Messages;
 use crate::reception::Reception;
+use crate::report::{self, Measurement};
 use crate::stage::{Common, Gate, Stage, parse_rate, run_pair, words};
 use seqcast::pace::{Pace, Schedule, wait_until};
 use seqcast_protocol::SequenceNumber;
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 /// only if --retransmitter-core is given. The joiner is pinned and idles as --idle says; with --with-subscriber a second
 /// subscriber that is there from the start does the same on another thread of that core. On two cores a joiner that spins
 /// leaves the retransmitter no core of its own.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     common: Common,
@@ -88,7 +89,7 @@ struct Join {
 /// Runs the measurement and prints its figures.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let what = format!(
-        "late-join: {} messages/s of {} bytes, {} a packet, {} MiB retained; joined after {} messages; {}; idle: {}; \
+        "{} messages/s of {} bytes, {} a packet, {} MiB retained; joined after {} messages; {}; idle: {}; \
          retransmitter: {}",
         options.rate,
         options.bytes,
@@ -100,7 +101,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         options.retransmitter_core.map_or("any core".to_owned(), |core| format!("core {core}")),
     );
     let messages = Messages::uniform(options.bytes, 1);
-    figures::report(options.common.rounds, &what, || round(options, &messages))
+    report::measure(&options.common, &Measurement::new("late-join", what), || round(options, &messages))
 }
 
 fn round(options: &Options, messages: &Messages) -> Result<Vec<Figure>, String> {

@@ -1,64 +1,7 @@
-//! The measuring harness of seqcast.
+//! The measuring harness of seqcast, with the systems that come with it.
 
-mod bare;
-mod crowd;
-mod environment;
-mod feed;
-mod figures;
-mod greedy;
-mod last;
-mod late_join;
-mod lossy;
-mod messages;
-mod pace;
-mod reception;
-mod recovery;
-mod rig;
-mod stage;
-mod stalls;
-
-use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Measure seqcast on this machine, over multicast on loopback
-///
-/// Every figure comes from a run in which every message was checked: its number, its bytes, once. A run with a violation
-/// fails, and gives none. Run nothing beside it: two threads fill two cores. A percentile is told only when ten samples lie
-/// beyond it.
-#[derive(Debug, Parser)]
-#[command(name = "seqcast-bench", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Pace(pace::Options),
-    Recovery(recovery::Options),
-    Last(last::Options),
-    Lossy(lossy::Options),
-    LateJoin(late_join::Options),
-    Crowd(crowd::Options),
-    Greedy(greedy::Options),
-}
-
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Pace(options) => pace::run(&options),
-        Command::Recovery(options) => recovery::run(&options),
-        Command::Last(options) => last::run(&options),
-        Command::Lossy(options) => lossy::run(&options),
-        Command::LateJoin(options) => late_join::run(&options),
-        Command::Crowd(options) => crowd::run(&options),
-        Command::Greedy(options) => greedy::run(&options),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // The exit code says the same if nobody reads this.
-            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("FAIL: {error}\n"));
-            ExitCode::FAILURE
-        }
-    }
+    seqcast_bench::run(Vec::new())
 }

@@ -56,10 +56,26 @@ impl<'m> Reception<'m> {
     ///
     /// The first violation.
     #[inline]
-    pub(crate) fn poll(&mut self, now: Nanos, mut on_repair: impl FnMut(Repair)) -> Result<usize, String> {
+    pub(crate) fn poll(&mut self, now: Nanos, on_repair: impl FnMut(Repair)) -> Result<usize, String> {
+        self.poll_with(now, |_| {}, on_repair)
+    }
+
+    /// As [`Self::poll`], and hands every event on first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::poll`].
+    #[inline]
+    pub(crate) fn poll_with(
+        &mut self,
+        now: Nanos,
+        mut on_event: impl FnMut(&Event<'_>),
+        mut on_repair: impl FnMut(Repair),
+    ) -> Result<usize, String> {
         let (check, found) = (&mut self.check, &mut self.found);
         let work = self.subscriber.poll(
             |event| {
+                on_event(&event);
                 check.note(&event);
                 match event {
                     // Gaps are raised in the order of their numbers, and settled in it.

@@ -2,9 +2,10 @@
 
 use crate::bare::{Echo, Ping};
 use crate::feed::Feed;
-use crate::figures::{self, Figure, Samples};
+use crate::figures::{Figure, Samples};
 use crate::messages::Messages;
 use crate::reception::Reception;
+use crate::report::{self, Measurement};
 use crate::stage::{Common, Gate, Stage, parse_loss, run_pair, words};
 use crate::stalls::Stalls;
 use seqcast_protocol::{HEADER_BYTES, LENGTH_BYTES};
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 ///
 /// The publishing thread and the subscribing thread are pinned and spin. Requests are answered by the publishing thread, at
 /// least once per packet; or, with --own-thread, by a thread that sleeps until a request arrives.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     common: Common,
@@ -99,7 +100,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         }
     };
     let what = format!(
-        "recovery: {} gaps a round, a message of {} bytes every {} us, {} % lost on the line only, answered by {who}",
+        "{} gaps a round, a message of {} bytes every {} us, {} % lost on the line only, answered by {who}",
         options.gaps,
         options.bytes,
         options.interval.0 as f64 / 1e3,
@@ -107,7 +108,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     );
     let messages = Messages::uniform(options.bytes, 1);
     let mut seed = 0;
-    figures::report(options.common.rounds, &what, || {
+    report::measure(&options.common, &Measurement::new("recovery", what), || {
         seed += 1;
         round(options, &messages, seed)
     })

@@ -7,6 +7,7 @@ use seqcast_subscriber::{ImpairmentConfig, LineSource, SessionChoice, Subscriber
 use seqcast_transport::{Clock, LineAddress, MulticastAddress, pin_to_core};
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -17,7 +18,7 @@ pub(crate) const INTERFACE: &str = "127.0.0.1";
 const GROUPS: [Ipv4Addr; 2] = [Ipv4Addr::new(239, 255, 77, 88), Ipv4Addr::new(239, 255, 77, 89)];
 
 /// What all commands have in common.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Common {
     /// How often everything is measured
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
@@ -28,13 +29,21 @@ pub(crate) struct Common {
     /// The core that the subscribing thread is pinned to
     #[arg(long, value_name = "CORE", default_value_t = 1)]
     pub(crate) subscriber_core: usize,
+    /// Write the result there as JSON, HdrHistogram logs and a page with plots of all results in it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// A share of datagrams to lose, written as for an impairment; above 0, so that there is something to repair.
 pub(crate) fn parse_loss(text: &str) -> Result<f64, String> {
+    parse_share(text).and_then(|loss| if loss > 0.0 { Ok(loss) } else { Err("a loss is a share above 0".to_owned()) })
+}
+
+/// A share of datagrams to lose, written as for an impairment.
+pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
     let config: ImpairmentConfig = format!("loss={text}").parse().map_err(words)?;
     let is_only_loss = config == ImpairmentConfig { loss: config.loss, ..ImpairmentConfig::default() };
-    if is_only_loss && config.loss > 0.0 { Ok(config.loss) } else { Err("a loss is a share above 0".to_owned()) }
+    if is_only_loss { Ok(config.loss) } else { Err("a loss is a share, and nothing else".to_owned()) }
 }
 
 /// A number per second, from one to a thousand million.
@@ -63,6 +72,11 @@ impl Stage {
         Ok(Self { session: SessionId::from_number(Clock::unix_micros()), port })
     }
 
+    /// The session.
+    pub(crate) fn session(&self) -> SessionId {
+        self.session
+    }
+
     /// The line that the publisher sends on.
     pub(crate) fn line(&self) -> MulticastAddress {
         self.address(GROUPS[0])
@@ -86,7 +100,12 @@ impl Stage {
         publisher: &Publisher,
     ) -> Result<SubscriberBuilder, String> {
         let requests = publisher.request_address().ok_or("the publisher has no request address")?;
-        Ok(Subscriber::builder(SessionChoice::Only(self.session)).line(Line::A, source(line)).recover_from(requests))
+        Ok(self.subscriber_of(line, requests))
+    }
+
+    /// As [`Self::subscriber`], of a publisher that answers at `requests`.
+    pub(crate) fn subscriber_of(&self, line: MulticastAddress, requests: SocketAddrV4) -> SubscriberBuilder {
+        Subscriber::builder(SessionChoice::Only(self.session)).line(Line::A, source(line)).recover_from(requests)
     }
 
     fn address(&self, group: Ipv4Addr) -> MulticastAddress {
@@ -177,7 +196,7 @@ pub(crate) fn run_pair<P: Send, S: Send>(
 mod tests {
     use super::*;
 
-    const COMMON: Common = Common { rounds: 1, publisher_core: 0, subscriber_core: 0 };
+    const COMMON: Common = Common { rounds: 1, publisher_core: 0, subscriber_core: 0, out: None };
 
     fn until_closed(gate: &Gate) -> Result<(), String> {
         loop {
