@@ -3,6 +3,7 @@
 use crate::OpenError;
 use crate::alarm::Alarm;
 use crate::line::{LineDestination, LineSender, LineSettings};
+use crate::outbox::Outbox;
 use crate::publisher::{Publisher, Service};
 use crate::retransmitter::{REQUEST_BUFFER_BYTES, Retransmitter, RetransmitterCounters};
 use crate::ring::{self, Ring};
@@ -356,6 +357,7 @@ impl PublisherBuilder {
         self.warn_if_secluded();
         let request_address = socket.as_ref().map(UnicastSocket::local_address);
         let max_datagram = self.line_settings.max_datagram;
+        let outbox = Outbox::new(socket.as_ref(), self.line_settings.segmentation);
         let warmer = self.keep_warm.zip(socket.as_ref());
         let warmer = warmer.map(|(interval, socket)| Warmer::new(ring.clone(), max_datagram, socket, interval));
         let now = Clock::now();
@@ -365,6 +367,7 @@ impl PublisherBuilder {
             heartbeat: Heartbeat::new(self.heartbeat, session, now),
             socket,
             inbox: Inbox::of_short(REQUEST_BUFFER_BYTES),
+            outbox,
             warmer,
             lines,
             counters: RetransmitterCounters::default(),

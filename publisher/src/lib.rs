@@ -29,6 +29,7 @@ mod alarm;
 mod builder;
 mod error;
 mod line;
+mod outbox;
 mod publisher;
 mod retransmitter;
 mod ring;

@@ -3,6 +3,7 @@
 
 use crate::alarm::Alarm;
 use crate::line::{LineSender, Outcome};
+use crate::outbox::Outbox;
 use crate::warm::Warmer;
 use crate::watch::Watch;
 use seqcast_protocol::{HEADER_BYTES, SessionId};
@@ -70,6 +71,7 @@ pub struct Retransmitter {
     pub(crate) socket: Option<UnicastSocket>,
     /// What the socket receives into.
     pub(crate) inbox: Inbox,
+    pub(crate) outbox: Outbox,
     pub(crate) warmer: Option<Warmer>,
     pub(crate) lines: Vec<LineSender>,
     pub(crate) counters: RetransmitterCounters,
@@ -198,13 +200,16 @@ impl Retransmitter {
 
     fn answer(&mut self, now: Nanos, limit: usize) -> usize {
         let Some(socket) = &self.socket else { return 0 };
-        for count in 0..limit {
-            let Some((client, packet)) = self.responder.poll_answer(now) else { return count };
-            if socket.send_to(packet, client).is_err() {
-                self.counters.refused_sends += 1;
-            }
+        let mut count = 0;
+        while count < limit
+            && let Some((client, packet)) = self.responder.poll_answer(now)
+        {
+            self.outbox.push(client, packet, socket);
+            count += 1;
         }
-        limit
+        self.outbox.send(socket);
+        self.counters.refused_sends += std::mem::take(&mut self.outbox.refused);
+        count
     }
 
     /// Finds out who writes the ring of another process. While nobody does, all that is retained is offered.

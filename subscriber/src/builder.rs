@@ -3,10 +3,10 @@
 use crate::OpenError;
 use crate::line::{self, DropCount, LineSettings, LineSource};
 use crate::offset::Offset;
-use crate::path::Path;
+use crate::path::{Path, Receive};
 use crate::ring::{Beginning, RingTarget};
 use crate::subscriber::{LinePath, Subscriber};
-use crate::target::TargetSocket;
+use crate::target::{Address, TargetSocket};
 use crate::warm::Warmer;
 use seqcast_recovery::{
     GapPolicy, Impairment, ImpairmentConfig, Line, RequestConfig, RewindPolicy, SessionChoice, Start, Subscription,
@@ -121,7 +121,7 @@ impl SubscriberBuilder {
         self
     }
 
-    /// How much can be kept beyond a gap: messages, rounded up to a power of two, and bytes. 65,536 and 8 MiB unless set.
+    /// How much can be kept beyond a gap: messages, rounded up to a power of two, and bytes. 262,144 and 32 MiB unless set.
     #[must_use]
     pub fn reorder_window(mut self, messages: usize, bytes: usize) -> Self {
         self.config.window_messages = messages;
@@ -243,7 +243,8 @@ impl SubscriberBuilder {
         }
         for &address in &self.recover_from {
             let socket = self.open_target(self.own_address(&interfaces)?, address)?;
-            targets.push(self.target(targets.len(), TargetSocket::Address(socket)));
+            let address = Address::new(socket, self.line_settings.coalescing);
+            targets.push(self.target(targets.len(), TargetSocket::Address(Box::new(address))));
         }
         let warm = |interval| Warmer::open(self.own_address(&interfaces)?, interval);
         let warmer = self.keep_warm.map(warm).transpose()?;
@@ -269,7 +270,8 @@ impl SubscriberBuilder {
     }
 
     fn target(&self, index: usize, socket: TargetSocket) -> Path<TargetSocket> {
-        Path::new(socket, Inbox::single(), self.impairment(Line::ALL.len(), index as u64))
+        let inbox = if socket.fd().is_some() { Inbox::several() } else { Inbox::single() };
+        Path::new(socket, inbox, self.impairment(Line::ALL.len(), index as u64))
     }
 
     /// The impairment of the path with this index among those of its kind.

@@ -329,7 +329,8 @@ impl Subscriber {
     ) -> ControlFlow<()> {
         for (target, path) in self.targets.iter_mut().enumerate() {
             for _ in 0..DATAGRAMS_PER_CYCLE {
-                if !self.subscription.awaits_answer() && path.due().is_none_or(|due| due > now) {
+                let is_quiet = path.inbox.is_empty() && path.due().is_none_or(|due| due > now);
+                if is_quiet && !self.subscription.awaits_answer() {
                     break;
                 }
                 let arrival = match path.next(now) {
@@ -360,6 +361,13 @@ impl Subscriber {
             count += 1;
             if let Err(error) = self.targets[outgoing.target].socket.ask(outgoing.request) {
                 count_error(&error, &mut self.requests_refused, &mut self.socket_errors);
+            }
+        }
+        if count > 0 {
+            for target in &mut self.targets {
+                if let Err(error) = target.socket.send() {
+                    count_error(&error, &mut self.requests_refused, &mut self.socket_errors);
+                }
             }
         }
         count

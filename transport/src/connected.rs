@@ -4,7 +4,10 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 
+use seqcast_recovery::Run;
+
 use crate::buffer::{Buffer, BufferGrant};
+use crate::messages;
 use crate::opening::{Opening, received};
 use crate::socket_error::{CONNECT, SocketError};
 
@@ -69,6 +72,15 @@ impl ConnectedSocket {
     #[inline]
     pub fn send(&self, datagram: &[u8]) -> io::Result<()> {
         self.socket.send(datagram).map(|_| ())
+    }
+
+    /// Sends the packets of a run, each as a datagram of its own, with one system call.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send`], or because the kernel, or the interface, does not cut runs into datagrams.
+    pub fn send_run(&self, run: Run<'_>) -> io::Result<()> {
+        messages::send(self.socket.as_raw_fd(), std::iter::once((run, None))).map(|_| ())
     }
 
     /// The receive buffer that was granted.

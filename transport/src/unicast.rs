@@ -4,7 +4,10 @@ use std::io;
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 
+use seqcast_recovery::Run;
+
 use crate::buffer::{Buffer, BufferGrant};
+use crate::messages;
 use crate::opening::{Opening, received};
 use crate::socket_error::SocketError;
 
@@ -68,6 +71,16 @@ impl UnicastSocket {
     #[inline]
     pub fn send_to(&self, datagram: &[u8], destination: SocketAddrV4) -> io::Result<()> {
         self.socket.send_to(datagram, destination).map(|_| ())
+    }
+
+    /// Sends the first runs, 8 at the most, with one system call, each packet to its destination as a datagram of its own;
+    /// returns how many runs left, at least one unless there are none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_to`], of the first run, or because the kernel, or the interface, does not cut runs into datagrams.
+    pub fn send_runs_to<'a>(&self, runs: impl Iterator<Item = (Run<'a>, SocketAddrV4)>) -> io::Result<usize> {
+        messages::send(self.socket.as_raw_fd(), runs.map(|(run, destination)| (run, Some(destination))))
     }
 
     /// The address and port that the socket is bound to.
