@@ -9,8 +9,8 @@ use crate::subscriber::{LinePath, Subscriber};
 use crate::target::{Address, TargetSocket};
 use crate::warm::Warmer;
 use seqcast_recovery::{
-    GapPolicy, Impairment, ImpairmentConfig, Line, RequestConfig, RewindPolicy, SessionChoice, Start, Subscription,
-    SubscriptionConfig,
+    GapPolicy, Impairment, ImpairmentConfig, Line, Nanos, RequestConfig, RewindPolicy, SessionChoice, Start,
+    Subscription, SubscriptionConfig,
 };
 use seqcast_transport::{Clock, ConnectedSocket, Inbox, Interface, WAIT_LIMIT};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -229,7 +229,8 @@ impl SubscriberBuilder {
             let (socket, interface) = line::open(line, source, &self.line_settings, beginning)?;
             let drops = DropCount::new(&socket);
             let inbox = if source.ring_file().is_some() { Inbox::single() } else { Inbox::several() };
-            lines.push(LinePath { line, path: Path::new(socket, inbox, self.impairment(line.index(), 0)), drops });
+            let path = Path::new(socket, inbox, self.impairment(line.index(), 0));
+            lines.push(LinePath { line, path, drops, look_at: Nanos::ZERO });
             interfaces.extend(interface);
         }
         if lines.is_empty() {

@@ -20,6 +20,10 @@ use std::time::Duration;
 /// them take well under 1 ms.
 const DATAGRAMS_PER_CYCLE: usize = 256;
 
+/// How long a line that can rest ([`Subscription::can_rest`]) is left alone: within that time a late copy of what is missing is
+/// found on it. Arbitrary.
+const REST: Nanos = Nanos::from_micros(100);
+
 /// What a subscriber has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SubscriberCounters {
@@ -44,6 +48,8 @@ pub(crate) struct LinePath {
     pub(crate) line: Line,
     pub(crate) path: Path<LineSocket>,
     pub(crate) drops: DropCount,
+    /// When to look at it again while it rests.
+    pub(crate) look_at: Nanos,
 }
 
 /// A datagram whose delivery was interrupted; it is still in its path's buffer.
@@ -154,7 +160,8 @@ impl Subscriber {
         if self.held.is_some() || self.cut_at.is_some() || has_unread {
             return Some(Duration::ZERO);
         }
-        let lines = self.lines.iter().flat_map(|line| [line.path.due(), line.path.socket.look_at()]);
+        let rest = |line: &LinePath| self.subscription.can_rest(line.line).then_some(line.look_at);
+        let lines = self.lines.iter().flat_map(|line| [line.path.due(), line.path.socket.look_at(), rest(line)]);
         let others = [self.subscription.timeout(), self.warmer.as_ref().map(Warmer::due)];
         let due = lines.chain(self.targets.iter().map(Path::due)).chain(others).flatten().min();
         due.map(|due| (due - Clock::now()).as_duration())
@@ -288,8 +295,15 @@ impl Subscriber {
         datagrams: &mut usize,
     ) -> ControlFlow<()> {
         for _ in 0..DATAGRAMS_PER_CYCLE {
-            let mut is_empty = true;
-            for (index, LinePath { line, path, .. }) in self.lines.iter_mut().enumerate() {
+            let (mut is_empty, mut has_rest) = (true, false);
+            for (index, LinePath { line, path, look_at, .. }) in self.lines.iter_mut().enumerate() {
+                if self.subscription.can_rest(*line) {
+                    if now < *look_at {
+                        has_rest = true;
+                        continue;
+                    }
+                    *look_at = now + REST;
+                }
                 let arrival = match path.next(now) {
                     Ok(Arrival::Nothing) => continue,
                     Ok(arrival) => arrival,
@@ -313,7 +327,7 @@ impl Subscriber {
                 }
             }
             if is_empty {
-                self.subscription.note_backlog(false);
+                self.subscription.note_backlog(has_rest);
                 break;
             }
         }

@@ -434,6 +434,14 @@ impl Subscription {
         self.is_stopped
     }
 
+    /// Whether what `line` carries next may as well lie unread: answers are awaited, there was no room for what came last, and the
+    /// line has passed what is missing first. Its socket keeps for later what would be forgotten here.
+    #[must_use]
+    pub fn can_rest(&self, line: Line) -> bool {
+        let has_passed = |missing: SequenceRange| self.lines.next(line).is_some_and(|next| next >= missing.end());
+        self.no_room.0 == self.expected && self.requester.is_waiting() && self.gaps.first().is_some_and(has_passed)
+    }
+
     /// Whether an answer to a request may arrive: as long as it may not, nobody needs to look.
     #[must_use]
     pub fn awaits_answer(&self) -> bool {

@@ -227,9 +227,9 @@ impl Publisher {
         let packet = Packet::parse(answer).expect("an answer is a packet");
         assert!(answer.len() <= self.limit, "an answer of {} bytes passes the limit", answer.len());
         assert_eq!(packet.session(), truth.session, "an answer of another session");
-        // While somebody writes the ring, nobody is told of more than the lines have carried.
+        // While somebody writes the ring, nobody is told of more than the lines carry by now.
         let is_orphan = self.watch.as_ref().is_some_and(|watch| !watch.has_writer);
-        let end = if is_orphan { truth.retained } else { self.ring.sent() };
+        let end = if is_orphan { truth.retained } else { self.ring.sending() };
         let oldest = self.ring.oldest();
         match packet.kind() {
             PacketKind::Data => {
