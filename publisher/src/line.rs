@@ -222,12 +222,12 @@ impl Sender {
     fn send(&self, runs: &[Run<'_>], copy: usize) -> io::Result<usize> {
         let destinations = self.destinations();
         let (run, destination) = (runs[copy / destinations], copy % destinations);
+        if runs.len() * destinations - copy == 1 && run.count() == 1 {
+            return self.send_to(run.bytes(), destination).map(|()| 1);
+        }
         match self {
-            Self::Multicast(sender) if runs.len() - copy > 1 || run.count() > 1 => sender.send_runs(&runs[copy..]),
-            Self::Unicast(sender) if destinations - destination > 1 || run.count() > 1 => {
-                sender.send_run(run, destination)
-            }
-            Self::Multicast(_) | Self::Unicast(_) => self.send_to(run.bytes(), destination).map(|()| 1),
+            Self::Multicast(sender) => sender.send_runs(&runs[copy..]),
+            Self::Unicast(sender) => sender.send_runs(runs, copy),
         }
     }
 
@@ -299,6 +299,8 @@ mod tests {
             );
             sent(&mut line, &[Run::new(&[7; 1_000], 100)]);
             assert_eq!((line.counters.packets, line.counters.system_calls), (11 * copies, 2));
+            sent(&mut line, &[Run::one(b"packet"), Run::new(&[7; 1_000], 500)]);
+            assert_eq!((line.counters.packets, line.counters.system_calls), (14 * copies, 3));
         }
     }
 
