@@ -10,6 +10,7 @@ run() {
 run cargo fmt --all --check
 run cargo clippy --workspace --all-targets --locked -- -D warnings
 run cargo test --workspace
+run scripts/instructions.sh
 # A trading system that links the libraries compiles neither the command line nor a log writer.
 for library in seqcast-publisher seqcast-subscriber; do
     if cargo tree --package "$library" --edges normal --prefix none --locked | grep -E '^(clap|tracing-subscriber) '; then

@@ -5,7 +5,7 @@
 //! while, it is back to single ones.
 
 use seqcast_recovery::Nanos;
-use seqcast_transport::{Inbox, Place, set_coalescing};
+use seqcast_transport::{Inbox, Place, set_coalescing, wait_readable};
 use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
@@ -17,6 +17,10 @@ const BUSY_AFTER: u32 = 16;
 /// each, so less than a thousandth of the time.
 const QUIET_AFTER: Nanos = Nanos::from_millis(1);
 
+/// How long the kernel may take from asking whether to join to laying down what it has joined; arbitrary, a hundred times what it
+/// takes unless something interrupts it.
+const SETTLES_AFTER: Nanos = Nanos::from_micros(100);
+
 /// How a socket's datagrams are taken at present.
 #[derive(Clone, Copy, Debug)]
 enum Taking {
@@ -27,9 +31,14 @@ enum Taking {
         /// When several came last.
         several_at: Nanos,
     },
-    /// Until the socket has been empty: what waits there may still be joined.
-    TogetherYet,
+    /// Not at all: the kernel was told to join no more, and what it has joined all the same can be taken apart only when it joins
+    /// again.
+    Leaving {
+        since: Nanos,
+    },
 }
+
+const SINGLY: Taking = Taking::Singly { in_a_row: 0 };
 
 /// The way from a line's socket to its inbox.
 #[derive(Debug)]
@@ -44,7 +53,7 @@ impl Intake {
     pub(crate) fn new(fd: RawFd, coalescing: bool) -> Self {
         // The first time changes code of the kernel, which is best done now.
         let coalesces = coalescing && set_coalescing(fd, true).and_then(|()| set_coalescing(fd, false)).is_ok();
-        Self { taking: Taking::Singly { in_a_row: 0 }, coalesces }
+        Self { taking: if coalesces { Taking::Leaving { since: Nanos::ZERO } } else { SINGLY }, coalesces }
     }
 
     /// Takes the next datagram; `receive` is the socket's way to receive one, and to tell its length and, if that matters,
@@ -66,8 +75,7 @@ impl Intake {
         };
         *in_a_row += 1;
         if *in_a_row == BUSY_AFTER {
-            self.taking = Taking::Together { several_at: now };
-            self.coalesce(fd, true);
+            self.join(now, fd);
         }
         Ok(Some((inbox.spare_place(length), sender)))
     }
@@ -76,24 +84,148 @@ impl Intake {
         if let Some(place) = inbox.pop() {
             return Ok(Some(place));
         }
-        let has_come = inbox.fill(fd)?;
-        match &mut self.taking {
-            Taking::Together { several_at } if inbox.holds_several() => *several_at = now,
-            Taking::Together { several_at } if !has_come && now - *several_at > QUIET_AFTER => {
-                self.taking = Taking::TogetherYet;
-                self.coalesce(fd, false);
+        if let Taking::Leaving { since } = self.taking {
+            if !wait_readable(&[fd], Some(Nanos::ZERO))? {
+                if now - since > SETTLES_AFTER {
+                    self.taking = SINGLY;
+                }
+                return Ok(None);
             }
-            Taking::TogetherYet if !has_come => self.taking = Taking::Singly { in_a_row: 0 },
-            _ => {}
+            self.join(now, fd);
+        }
+        let has_come = inbox.fill(fd)?;
+        if let Taking::Together { several_at } = &mut self.taking {
+            if inbox.holds_several() {
+                *several_at = now;
+            } else if !has_come && now - *several_at > QUIET_AFTER {
+                self.leave(now, fd);
+            }
         }
         Ok(inbox.pop())
     }
 
-    /// An error changes nothing but the number of system calls.
     #[cold]
-    fn coalesce(&self, fd: RawFd, coalesces: bool) {
+    fn join(&mut self, now: Nanos, fd: RawFd) {
+        self.taking = Taking::Together { several_at: now };
         if self.coalesces {
-            let _ = set_coalescing(fd, coalesces);
+            // An error changes nothing but the number of system calls.
+            let _ = set_coalescing(fd, true);
         }
+    }
+
+    #[cold]
+    fn leave(&mut self, now: Nanos, fd: RawFd) {
+        if !self.coalesces {
+            self.taking = SINGLY;
+        } else if set_coalescing(fd, false).is_ok() {
+            self.taking = Taking::Leaving { since: now };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seqcast_recovery::Run;
+    use seqcast_transport::{Interface, LineAddress, MulticastReceiver, MulticastSender};
+    use std::os::fd::AsRawFd;
+
+    struct Line {
+        sender: MulticastSender,
+        receiver: MulticastReceiver,
+        intake: Intake,
+        inbox: Inbox,
+    }
+
+    impl Line {
+        fn open() -> Self {
+            let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let LineAddress::Multicast(group) = format!("239.255.78.121:{port}").parse().unwrap() else {
+                unreachable!()
+            };
+            let interface = Interface::resolve("127.0.0.1").unwrap();
+            let receiver = MulticastReceiver::open(&group, &interface, Some(1 << 20)).unwrap();
+            let sender = MulticastSender::open(&group, &interface, 1, None).unwrap();
+            let intake = Intake::new(receiver.as_raw_fd(), true);
+            let mut line = Self { sender, receiver, intake, inbox: Inbox::several() };
+            assert_eq!(line.take(MILLI), []);
+            assert!(line.takes_singly());
+            line
+        }
+
+        /// The lengths of the datagrams that have come.
+        fn take(&mut self, now: Nanos) -> Vec<usize> {
+            let Self { receiver, intake, inbox, .. } = self;
+            let receive = |buffer: &mut [u8]| Ok(receiver.recv(buffer)?.map(|length| (length, None)));
+            let mut lengths = Vec::new();
+            while let Some((place, _)) = intake.next(now, receiver.as_raw_fd(), inbox, receive).unwrap() {
+                lengths.push(inbox.datagram(place).len());
+            }
+            lengths
+        }
+
+        fn send(&self, run: Run<'_>) {
+            assert_eq!(self.sender.send_runs(&[run]).unwrap(), 1);
+        }
+
+        fn takes_singly(&self) -> bool {
+            matches!(self.intake.taking, Taking::Singly { .. })
+        }
+    }
+
+    const MILLI: Nanos = Nanos::from_millis(1);
+    const NANO: Nanos = Nanos(1);
+
+    #[test]
+    fn a_burst_is_taken_singly_and_many_without_a_break_together() {
+        let mut line = Line::open();
+        let bytes = [7; 1_500];
+        for _ in 0..3 {
+            line.send(Run::new(&bytes, 100));
+            assert_eq!(line.take(MILLI), [100; 15]);
+            assert!(line.takes_singly());
+        }
+        line.send(Run::new(&bytes, 100));
+        line.send(Run::new(&bytes, 100));
+        assert_eq!(line.take(MILLI), [100; 30]);
+        assert!(!line.takes_singly());
+        for _ in 0..3 {
+            // An empty datagram is one, too.
+            line.send(Run::new(&bytes, 400));
+            line.sender.send(&[]).unwrap();
+            line.send(Run::new(&bytes, 500));
+            assert_eq!(line.take(MILLI), [400, 400, 400, 300, 0, 500, 500, 500]);
+        }
+    }
+
+    #[test]
+    fn behind_a_quiet_time_they_are_taken_singly_again_and_none_is_left_joined() {
+        let mut line = Line::open();
+        let bytes = [7; 2_000];
+        line.send(Run::new(&bytes, 100));
+        assert_eq!(line.take(MILLI), [100; 20]);
+        line.send(Run::new(&bytes, 400));
+        let mut now = MILLI + MILLI;
+        assert_eq!(line.take(now), [400; 5]);
+        now = now + QUIET_AFTER;
+        assert_eq!(line.take(now), []);
+        assert!(matches!(line.intake.taking, Taking::Together { .. }), "not behind the time, but beyond it");
+        now = now + NANO;
+        assert_eq!(line.take(now), []);
+        assert!(matches!(line.intake.taking, Taking::Leaving { .. }));
+        // As what the kernel was laying down when it was told to join no more.
+        set_coalescing(line.receiver.as_raw_fd(), true).unwrap();
+        line.send(Run::new(&bytes, 700));
+        set_coalescing(line.receiver.as_raw_fd(), false).unwrap();
+        assert_eq!(line.take(now), [700, 700, 600]);
+        assert!(matches!(line.intake.taking, Taking::Together { .. }));
+        now = now + QUIET_AFTER + NANO;
+        assert_eq!(line.take(now), []);
+        assert_eq!(line.take(now + SETTLES_AFTER), []);
+        assert!(!line.takes_singly());
+        assert_eq!(line.take(now + SETTLES_AFTER + NANO), []);
+        assert!(line.takes_singly());
+        line.send(Run::new(&bytes, 700));
+        assert_eq!(line.take(now), [700, 700, 600]);
     }
 }

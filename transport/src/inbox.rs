@@ -147,7 +147,7 @@ impl Inbox {
         self.count = count;
         let bytes: usize = self.slots[..count].iter().map(|slot| slot.length).sum();
         self.wanted = (BYTES_PER_CALL * count / bytes.max(1)).clamp(1, MESSAGES);
-        Ok(true)
+        Ok(count > 0)
     }
 
     /// Whether the last call took as many messages as it could: there may be more.

@@ -46,8 +46,11 @@ pub fn can_segment(fd: RawFd) -> bool {
     sys::set_option(fd, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok()
 }
 
-/// Lets the kernel hand over datagrams that arrived together as one buffer (`UDP_GRO`, Linux 5.0), or no more. What waits in
-/// the socket is not changed: after switching it off, [`Inbox::fill`](crate::Inbox::fill) is needed until nothing comes.
+/// Lets the kernel hand over datagrams that arrived together as one buffer (`UDP_GRO`, Linux 5.0), or no more.
+///
+/// While it is on, [`Inbox::fill`](crate::Inbox::fill) is needed. What waits in the socket is not changed, and the kernel tells
+/// how to take it apart only while it is on: what it has joined until it was switched off comes as one datagram, or is whole
+/// again when it is switched on before it is received.
 ///
 /// # Errors
 ///

@@ -74,16 +74,16 @@ impl UnicastSender {
         self.socket.send_to(datagram, destination).map(|_| ())
     }
 
-    /// Sends the packets of a run, each as a datagram of its own, to the destinations from this one on, 8 at the most, with one
-    /// system call; returns to how many they left, at least one unless there are none.
+    /// Sends runs, each packet as a datagram of its own, to every destination: the first run to all of them, then the next. With
+    /// one system call, from this copy of a run on, 8 at the most; returns how many copies left, at least one unless there are
+    /// none.
     ///
     /// # Errors
     ///
-    /// As [`Self::send_to`], of the first destination, or because the kernel, or the interface, does not cut runs into
-    /// datagrams.
-    pub fn send_run(&self, run: Run<'_>, from: usize) -> io::Result<usize> {
-        let destinations = self.destinations.get(from..).unwrap_or_default();
-        messages::send(self.socket.as_raw_fd(), destinations.iter().map(|&destination| (run, Some(destination))))
+    /// As [`Self::send_to`], of the first copy, or because the kernel, or the interface, does not cut runs into datagrams.
+    pub fn send_runs(&self, runs: &[Run<'_>], from: usize) -> io::Result<usize> {
+        let copies = runs.iter().flat_map(|&run| self.destinations.iter().map(move |&address| (run, Some(address))));
+        messages::send(self.socket.as_raw_fd(), copies.skip(from))
     }
 
     /// The send buffer that was granted.
@@ -138,14 +138,15 @@ mod tests {
     }
 
     #[test]
-    fn a_run_goes_to_every_destination() {
+    fn runs_go_to_every_destination() {
         let receivers =
             [1, 2].map(|last| UnicastSocket::open(format!("127.0.0.{last}:0").parse().unwrap(), Some(65_536)).unwrap());
         let list = addresses(&receivers.each_ref().map(|receiver| receiver.local_address().to_string()).join(","));
         let sender = UnicastSender::open(&list, &loopback(), None, Some(1 << 20)).unwrap();
-        assert_eq!(sender.send_run(Run::new(b"tick tock!", 5), 0).unwrap(), 2);
-        assert_eq!(sender.send_run(Run::one(b"again"), 1).unwrap(), 1);
-        assert_eq!(sender.send_run(Run::one(b"again"), 2).unwrap(), 0);
+        let runs = [Run::new(b"tick tock!", 5), Run::one(b"again")];
+        assert_eq!(sender.send_runs(&runs, 0).unwrap(), 4);
+        assert_eq!(sender.send_runs(&runs, 3).unwrap(), 1);
+        assert_eq!(sender.send_runs(&runs, 4).unwrap(), 0);
         let mut heard = Vec::new();
         for receiver in &receivers {
             let mut buffer = [0; 16];
@@ -153,7 +154,10 @@ mod tests {
                 heard.push(buffer[..length].to_vec());
             }
         }
-        assert_eq!(heard, [b"tick ", b"tock!", b"tick ", b"tock!", b"again"]);
+        assert_eq!(
+            heard,
+            [[&b"tick "[..], b"tock!", b"again"].as_slice(), &[b"tick ", b"tock!", b"again", b"again"]].concat()
+        );
     }
 
     #[test]

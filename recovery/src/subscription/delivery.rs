@@ -18,13 +18,15 @@ impl Subscription {
         let from = self.expected;
         let range = packet.range();
         let mut flow = Continue(());
+        let mut next_settled = self.reports.next_settled();
         for (number, payload) in (range.start()..range.end()).zip(packet.messages()) {
             if number == self.expected {
-                if self.reports.next_settled() <= number {
+                if next_settled <= number {
                     flow = self.settle(sink);
                     if flow.is_break() {
                         break;
                     }
+                    next_settled = self.reports.next_settled();
                 }
                 self.count_delivery(payload);
                 flow = sink(Event::Message(Message { number, payload }));
