@@ -240,7 +240,7 @@ mod tests {
     use seqcast_recovery::{Loss, LossCause, Message};
 
     fn message(number: u64, payload: &[u8]) -> Event<'_> {
-        Event::Message(Message { number, payload })
+        Event::Message(Message { number, payload, received_at: None })
     }
 
     #[test]

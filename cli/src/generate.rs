@@ -47,7 +47,7 @@ fn generate(options: &Options) -> Result<Outcome, OutputError> {
             outcome.add(Condition::Failed(words));
             break;
         }
-        output.message("", number, data.next_message())?;
+        output.message("", number, data.next_message(), None)?;
         if number % 65_536 == 0 {
             progress.update(Clock::now(), number, || format!("{} generated", thousands(number)));
         }

@@ -4,7 +4,7 @@ use crate::input::Datagram;
 use seqcast_recovery::Nanos;
 use seqcast_subscriber::LineSource;
 use seqcast_transport::{
-    Clock, DATAGRAM_BUFFER_BYTES, LineAddress, MulticastReceiver, StampedReceiver, UnicastSocket, kernel_drops,
+    Clock, Inbox, LineAddress, MulticastReceiver, UnicastSocket, kernel_drops, set_coalescing, set_timestamps,
 };
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -19,8 +19,8 @@ pub const LIVE_FORM: &str = "GROUP:PORT[@INTERFACE][,source=ADDRESS]|ADDRESS:POR
 /// A line that is open, with a socket and a buffer of its own.
 #[derive(Debug)]
 pub struct LiveLine {
-    socket: StampedReceiver<Socket>,
-    buffer: Box<[u8]>,
+    socket: Socket,
+    inbox: Inbox,
     destination: SocketAddrV4,
     source: Option<Ipv4Addr>,
     counters: LiveCounters,
@@ -86,36 +86,35 @@ impl LiveLine {
                  sysctl -w net.core.rmem_max={RECEIVE_BUFFER_BYTES}"
             );
         }
-        Ok(Self {
-            socket: StampedReceiver::new(socket)?,
-            buffer: vec![0; DATAGRAM_BUFFER_BYTES].into(),
-            destination,
-            source,
-            counters: LiveCounters::default(),
-        })
+        set_timestamps(socket.as_raw_fd(), true)?;
+        // A kernel that does not join datagrams hands them over one by one.
+        let _ = set_coalescing(socket.as_raw_fd(), true);
+        Ok(Self { socket, inbox: Inbox::several(), destination, source, counters: LiveCounters::default() })
     }
 
     /// The next datagram and when it came, since 1970; `None` when there is none.
     pub fn receive(&mut self) -> Option<(Nanos, Datagram<'_>)> {
-        let (arrival, time) = loop {
-            match self.socket.recv(&mut self.buffer) {
-                Ok(None) => return None,
-                Ok(Some(arrival)) if self.source.is_some_and(|source| source != *arrival.sender.ip()) => {
+        let place = loop {
+            match self.inbox.pop() {
+                Some(_) if self.source.is_some_and(|source| source != *self.inbox.sender().ip()) => {
                     self.counters.other_sources += 1;
                 }
-                Ok(Some(arrival)) => {
-                    self.counters.unstamped += u64::from(arrival.time.is_none());
-                    break (arrival, arrival.time.unwrap_or_else(|| Nanos::from_micros(Clock::unix_micros())));
-                }
-                Err(_) => {
-                    self.counters.errors += 1;
-                    return None;
-                }
+                Some(place) => break place,
+                None => match self.inbox.fill(self.socket.as_raw_fd()) {
+                    Ok(true) => {}
+                    Ok(false) => return None,
+                    Err(_) => {
+                        self.counters.errors += 1;
+                        return None;
+                    }
+                },
             }
         };
         self.counters.datagrams += 1;
-        let payload = &self.buffer[..arrival.length];
-        Some((time, Datagram { source: arrival.sender, destination: self.destination, payload }))
+        let (time, source) = (self.inbox.received_at(), self.inbox.sender());
+        self.counters.unstamped += u64::from(time.is_none());
+        let time = time.unwrap_or_else(|| Nanos::from_micros(Clock::unix_micros()));
+        Some((time, Datagram { source, destination: self.destination, payload: self.inbox.datagram(place) }))
     }
 
     /// Where its datagrams are sent to.

@@ -9,6 +9,7 @@
 
 use crate::interrupt::Interrupt;
 use seqcast_protocol::MAX_MESSAGE_BYTES;
+use seqcast_recovery::Nanos;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -122,12 +123,18 @@ impl Output {
         self.format
     }
 
-    /// Writes message `number` of `session`.
+    /// Writes message `number` of `session`; JSON has the time at which it was received, if there is one.
     ///
     /// # Errors
     ///
     /// When the writer refuses, or the message cannot be said in this format: nothing of it is written then.
-    pub fn message(&mut self, session: &str, number: u64, payload: &[u8]) -> Result<(), OutputError> {
+    pub fn message(
+        &mut self,
+        session: &str,
+        number: u64,
+        payload: &[u8],
+        received_at: Option<Nanos>,
+    ) -> Result<(), OutputError> {
         match self.format {
             OutputFormat::Blocks => {
                 let length = u16::try_from(payload.len()).map_err(|_| OutputError::TooLong { number })?;
@@ -141,7 +148,7 @@ impl Output {
                 self.writer.write_all(payload)?;
                 self.writer.write_all(b"\n")?;
             }
-            OutputFormat::Json => self.json(session, number, payload)?,
+            OutputFormat::Json => self.json(session, number, payload, received_at)?,
             OutputFormat::None => {}
         }
         Ok(())
@@ -156,10 +163,13 @@ impl Output {
         Ok(self.writer.flush()?)
     }
 
-    fn json(&mut self, session: &str, number: u64, payload: &[u8]) -> io::Result<()> {
+    fn json(&mut self, session: &str, number: u64, payload: &[u8], received_at: Option<Nanos>) -> io::Result<()> {
         let writer = &mut self.writer;
         write!(writer, "{{\"sequence\":{number},\"session\":")?;
         serde_json::to_writer(&mut *writer, session)?;
+        if let Some(Nanos(nanos)) = received_at {
+            write!(writer, ",\"received_ns\":{nanos}")?;
+        }
         if let Ok(text) = str::from_utf8(payload) {
             writer.write_all(b",\"text\":")?;
             serde_json::to_writer(&mut *writer, text)?;
@@ -343,7 +353,7 @@ mod tests {
         let shared = Shared::default();
         let mut output = Output::new(Box::new(shared.clone()), format);
         for (number, message) in (1..).zip(messages) {
-            output.message("S\"1", number, message)?;
+            output.message("S\"1", number, message, None)?;
         }
         output.flush()?;
         Ok(shared.0.lock().unwrap().clone())
@@ -362,6 +372,18 @@ mod tests {
         assert!(matches!(error, OutputError::NewlineInMessage { number: 2 }));
         assert!(error.to_string().contains("--format blocks"));
         assert!(!error.is_broken_pipe());
+    }
+
+    #[test]
+    fn json_says_when_it_was_received() {
+        let file = std::env::temp_dir().join(format!("seqcast-received-{}", std::process::id()));
+        let mut output = Output::new(Box::new(File::create(&file).unwrap()), OutputFormat::Json);
+        output.message("S", 7, b"x", Some(Nanos(1_700_000_000_123_456_789))).unwrap();
+        output.flush().unwrap();
+        let written = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let text = r#"{"sequence":7,"session":"S","received_ns":1700000000123456789,"text":"x"}"#;
+        assert_eq!(written, format!("{text}\n"));
     }
 
     #[test]
@@ -393,7 +415,7 @@ mod tests {
         let reading = std::thread::spawn(move || io::read_to_string(reader).unwrap().len());
         let mut output = interrupted(OwnedFd::from(writer).into(), OutputFormat::Lines);
         for number in 1..=100 {
-            output.message("S", number, &[b'x'; 9_999]).unwrap();
+            output.message("S", number, &[b'x'; 9_999], None).unwrap();
         }
         output.flush().unwrap();
         drop(output);
@@ -404,7 +426,7 @@ mod tests {
     fn after_an_interrupt_a_reader_that_stalls_is_not_waited_for_again() {
         let (mut reader, writer) = io::pipe().unwrap();
         let mut output = interrupted(OwnedFd::from(writer).into(), OutputFormat::Blocks);
-        let error = (1..).find_map(|number| output.message("S", number, &[0; 10_000]).err()).unwrap();
+        let error = (1..).find_map(|number| output.message("S", number, &[0; 10_000], None).err()).unwrap();
         assert!(error.to_string().contains("interrupted") && !error.is_broken_pipe(), "{error}");
         // Reading has begun again, which nobody looks for any more.
         reader.read_exact(&mut [0; 8_192]).unwrap();
@@ -422,11 +444,11 @@ mod tests {
         let writer = File::from(OwnedFd::from(writer));
         for format in [OutputFormat::Blocks, OutputFormat::Lines, OutputFormat::Json] {
             let mut output = interrupted(writer.try_clone().unwrap(), format);
-            let result = output.message("S", 1, b"message").and_then(|()| output.flush());
+            let result = output.message("S", 1, b"message", None).and_then(|()| output.flush());
             assert!(result.unwrap_err().is_broken_pipe());
         }
         let mut output = interrupted(writer, OutputFormat::Json);
-        let error = output.message("S", 1, &"long ".repeat(20_000).into_bytes()).unwrap_err();
+        let error = output.message("S", 1, &"long ".repeat(20_000).into_bytes(), None).unwrap_err();
         assert!(error.is_broken_pipe(), "serde_json keeps the kind of an error: {error:?}");
     }
 }

@@ -109,6 +109,8 @@ pub struct SubscriptionConfig {
     pub window_messages: usize,
     /// How many bytes beyond a gap can be kept. 32 MiB: 262,144 messages of 128 bytes.
     pub window_bytes: usize,
+    /// Whether the times at which messages were received are kept with those that wait in the reorder window, 16 bytes each.
+    pub receive_times: bool,
     /// How many separate gaps can be open. 4,096: every eighth packet of a full window of single messages lost, twice over.
     pub gap_capacity: usize,
     /// The seed of the jitter of retries.
@@ -132,6 +134,7 @@ impl Default for SubscriptionConfig {
             compare_copies: false,
             window_messages: 1 << 18,
             window_bytes: 32 << 20,
+            receive_times: false,
             gap_capacity: 4_096,
             seed: 0,
         }

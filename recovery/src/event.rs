@@ -61,6 +61,9 @@ pub struct Message<'a> {
     pub number: SequenceNumber,
     /// Its bytes, `0..=65535` of them, borrowed for the length of the call.
     pub payload: &'a [u8],
+    /// When the kernel, or the card, took in the datagram that brought it, by the calendar clock, since 1970; `None` unless whoever
+    /// drives the subscription says so ([`Subscription::set_received_at`](crate::Subscription::set_received_at)).
+    pub received_at: Option<Nanos>,
 }
 
 /// A gap was found.

@@ -6,6 +6,7 @@
 //! That is safe: what does not fit is not stored, stays missing, and is asked for again, and the number that is
 //! expected next never needs the window.
 
+use crate::Nanos;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -29,6 +30,8 @@ struct Run {
 #[derive(Clone, Debug)]
 pub struct ReorderWindow {
     slots: Box<[u32]>,
+    /// When each was received; none unless that is kept.
+    times: Box<[Option<Nanos>]>,
     arena: Box<[u8]>,
     runs: VecDeque<Run>,
     head: usize,
@@ -36,13 +39,14 @@ pub struct ReorderWindow {
 }
 
 impl ReorderWindow {
-    /// Reserves and touches room for `messages` (rounded up to a power of two) and for `bytes` of their blocks.
+    /// Reserves and touches room for `messages` (rounded up to a power of two), for `bytes` of their blocks, and for the times at
+    /// which they were received if `keeps_times`.
     ///
     /// # Panics
     ///
     /// When `bytes` is 4 GiB or more.
     #[must_use]
-    pub fn new(messages: usize, bytes: usize) -> Self {
+    pub fn new(messages: usize, bytes: usize, keeps_times: bool) -> Self {
         assert!(bytes < EMPTY as usize, "a reorder window is smaller than 4 GiB");
         let slots = messages.max(1).next_power_of_two();
         let mut runs = VecDeque::new();
@@ -51,6 +55,7 @@ impl ReorderWindow {
         // A value other than zero, so that the pages are touched now.
         Self {
             slots: vec![EMPTY; slots].into_boxed_slice(),
+            times: vec![Some(Nanos::ZERO); if keeps_times { slots } else { 0 }].into_boxed_slice(),
             arena: vec![1; bytes].into_boxed_slice(),
             runs,
             head: 0,
@@ -80,7 +85,14 @@ impl ReorderWindow {
     /// not fit into the arena or into the numbers that can be held while `expected` is the next one to be delivered.
     ///
     /// The caller does not store a number twice.
-    pub fn insert(&mut self, expected: SequenceNumber, first: SequenceNumber, count: u64, blocks: &[u8]) -> bool {
+    pub fn insert(
+        &mut self,
+        expected: SequenceNumber,
+        first: SequenceNumber,
+        count: u64,
+        blocks: &[u8],
+        received_at: Option<Nanos>,
+    ) -> bool {
         debug_assert!(first >= expected);
         let Some(end) = first.checked_add(count) else { return false };
         if end - expected > self.message_capacity() || self.runs.len() == self.slots.len() {
@@ -94,6 +106,9 @@ impl ReorderWindow {
             let slot = self.slot(number);
             debug_assert_eq!(self.slots[slot], EMPTY);
             self.slots[slot] = position as u32;
+            if let Some(time) = self.times.get_mut(slot) {
+                *time = received_at;
+            }
             position += LENGTH_BYTES + message.len();
             number += 1;
         }
@@ -114,6 +129,12 @@ impl ReorderWindow {
             EMPTY => None,
             position => Blocks::new(&self.arena[position as usize..]).next(),
         }
+    }
+
+    /// When the message with this number was received, if it is held and that was kept.
+    #[must_use]
+    pub fn received_at(&self, number: SequenceNumber) -> Option<Nanos> {
+        self.times.get(self.slot(number)).copied().flatten()
     }
 
     /// Forgets the numbers `from..to`, delivered or given up, and frees what they used.

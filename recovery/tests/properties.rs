@@ -106,7 +106,7 @@ proptest! {
         bytes in 0..400usize,
         operations in prop::collection::vec((any::<bool>(), 0..50u64, prop::collection::vec(0..60usize, 1..6)), 0..80),
     ) {
-        let mut window = ReorderWindow::new(messages, bytes);
+        let mut window = ReorderWindow::new(messages, bytes, true);
         let capacity = messages.next_power_of_two() as u64;
         prop_assert_eq!(window.message_capacity(), capacity);
         let (mut model, mut expected) = (BTreeMap::<u64, Vec<u8>>::new(), 1u64);
@@ -120,7 +120,7 @@ proptest! {
                 let bodies: Vec<Vec<u8>> = sizes.iter().zip(numbers.clone()).map(|(&n, fill)| vec![fill as u8; n]).collect();
                 let blocks = bodies.iter().flat_map(|body| [&(body.len() as u16).to_be_bytes()[..], body].concat());
                 let blocks: Vec<u8> = blocks.collect();
-                let is_kept = window.insert(expected, first, sizes.len() as u64, &blocks);
+                let is_kept = window.insert(expected, first, sizes.len() as u64, &blocks, Some(Nanos(first)));
                 let fits = numbers.end - expected <= capacity && blocks.len() <= bytes;
                 prop_assert!(!is_kept || fits);
                 prop_assert!(is_kept || !fits || !model.is_empty(), "an empty window takes what fits");
@@ -137,6 +137,10 @@ proptest! {
             prop_assert!(model.values().map(|body| LENGTH_BYTES + body.len()).sum::<usize>() <= bytes);
             for number in expected..expected + capacity {
                 prop_assert_eq!(window.get(number), model.get(&number).map(Vec::as_slice));
+                // The bodies say their numbers, and those of one insertion came together.
+                let kept = window.get(number).and(window.received_at(number));
+                prop_assert!(kept.is_none_or(|Nanos(first)| first <= number && number - first < 6));
+                prop_assert_eq!(kept.is_some(), model.contains_key(&number));
             }
         }
         window.clear();

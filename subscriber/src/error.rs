@@ -6,7 +6,7 @@ use seqcast_recovery::Line;
 use seqcast_transport::{AddressError, BusyPollError, InterfaceError, SocketError};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
-use std::{error, fmt};
+use std::{error, fmt, io};
 
 /// What comes before the address of a line's source.
 pub(crate) const SOURCE: &str = ",source=";
@@ -79,6 +79,8 @@ pub enum OpenError {
     KeepWarm(SocketError),
     /// The kernel does not busy-poll for a line.
     BusyPoll(Line, BusyPollError),
+    /// The kernel does not tell when it took datagrams in.
+    ReceiveTimes(io::Error),
     /// More request addresses were set than can be waited for together with the lines.
     TooManyTargets {
         /// The most there can be.
@@ -105,6 +107,7 @@ impl fmt::Display for OpenError {
                 Ok(())
             }
             Self::KeepWarm(error) => write!(f, "keep_warm: {error}"),
+            Self::ReceiveTimes(_) => f.write_str("receive_times: the kernel does not tell when it took datagrams in"),
             Self::BusyPoll(line, error) => write!(f, "line {line:?}, busy_poll: {error}"),
             Self::TooManyTargets { limit } => write!(f, "there are more than {limit} request addresses (recover_from)"),
             Self::WindowTooLarge => f.write_str("the reorder window must be smaller than 4 GiB and 2^31 messages"),
@@ -119,6 +122,7 @@ impl error::Error for OpenError {
             Self::Interface(_, error) => error.source(),
             Self::Line(_, error) | Self::RecoverFrom(_, error) | Self::KeepWarm(error) => error.source(),
             Self::BusyPoll(_, error) => error.source(),
+            Self::ReceiveTimes(error) => Some(error),
             Self::Ring(_, error) => Some(error),
             Self::NoLine | Self::TooManyTargets { .. } | Self::WindowTooLarge | Self::StartZero => None,
         }

@@ -5,7 +5,7 @@
 //! while, it is back to single ones.
 
 use seqcast_recovery::Nanos;
-use seqcast_transport::{Inbox, Place, set_coalescing, wait_readable};
+use seqcast_transport::{Inbox, Place, set_coalescing, set_timestamps, wait_readable};
 use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
@@ -46,14 +46,25 @@ pub(crate) struct Intake {
     taking: Taking,
     /// Whether the kernel may join datagrams.
     coalesces: bool,
+    /// Whether it tells when it took them in, which a plain receive does not say.
+    tells_times: bool,
 }
 
 impl Intake {
-    /// `coalescing` asks for joined datagrams, which not every kernel has.
-    pub(crate) fn new(fd: RawFd, coalescing: bool) -> Self {
+    /// `coalescing` asks for joined datagrams, which not every kernel has; `tells_times` for the times at which they came.
+    pub(crate) fn open(fd: RawFd, coalescing: bool, tells_times: bool) -> io::Result<Self> {
+        if tells_times {
+            set_timestamps(fd, true)?;
+        }
         // The first time changes code of the kernel, which is best done now.
         let coalesces = coalescing && set_coalescing(fd, true).and_then(|()| set_coalescing(fd, false)).is_ok();
-        Self { taking: if coalesces { Taking::Leaving { since: Nanos::ZERO } } else { SINGLY }, coalesces }
+        let mut intake = Self { taking: SINGLY, coalesces, tells_times };
+        if tells_times {
+            intake.join(Nanos::ZERO, fd);
+        } else if coalesces {
+            intake.taking = Taking::Leaving { since: Nanos::ZERO };
+        }
+        Ok(intake)
     }
 
     /// Takes the next datagram; `receive` is the socket's way to receive one, and to tell its length and, if that matters,
@@ -97,7 +108,7 @@ impl Intake {
         if let Taking::Together { several_at } = &mut self.taking {
             if inbox.holds_several() {
                 *several_at = now;
-            } else if !has_come && now - *several_at > QUIET_AFTER {
+            } else if !has_come && !self.tells_times && now - *several_at > QUIET_AFTER {
                 self.leave(now, fd);
             }
         }
@@ -146,7 +157,7 @@ mod tests {
             let interface = Interface::resolve("127.0.0.1").unwrap();
             let receiver = MulticastReceiver::open(&group, &interface, Some(1 << 20)).unwrap();
             let sender = MulticastSender::open(&group, &interface, 1, None).unwrap();
-            let intake = Intake::new(receiver.as_raw_fd(), true);
+            let intake = Intake::open(receiver.as_raw_fd(), true, false).unwrap();
             let mut line = Self { sender, receiver, intake, inbox: Inbox::several() };
             assert_eq!(line.take(MILLI), []);
             assert!(line.takes_singly());

@@ -125,6 +125,8 @@ pub(crate) struct LineSettings {
     /// Whether the kernel may hand over what was sent together as one buffer.
     pub(crate) coalescing: bool,
     pub(crate) busy_poll: Option<Duration>,
+    /// Whether the kernel tells when it took datagrams in.
+    pub(crate) receive_times: bool,
 }
 
 /// Opens the line; returns its socket, and its interface unless it is a ring, which is followed from its beginning on.
@@ -169,7 +171,8 @@ pub(crate) fn open(
     if let Some(time) = settings.busy_poll {
         set_busy_poll(socket.as_raw_fd(), time).map_err(|error| OpenError::BusyPoll(line, error))?;
     }
-    let intake = Intake::new(socket.as_raw_fd(), settings.coalescing);
+    let intake = Intake::open(socket.as_raw_fd(), settings.coalescing, settings.receive_times);
+    let intake = intake.map_err(OpenError::ReceiveTimes)?;
     Ok((LineSocket { socket: Socket::Udp(socket, intake), source: *source, other_sources: 0 }, Some(interface)))
 }
 

@@ -41,11 +41,13 @@ pub(crate) struct Path<S> {
     pub(crate) socket: S,
     pub(crate) inbox: Inbox,
     pub(crate) impairment: Option<Impairment>,
+    /// Whether the last datagram was one that the impairment had held.
+    is_from_impairment: bool,
 }
 
 impl<S: Receive> Path<S> {
     pub(crate) fn new(socket: S, inbox: Inbox, impairment: Option<Impairment>) -> Self {
-        Self { socket, inbox, impairment }
+        Self { socket, inbox, impairment, is_from_impairment: false }
     }
 
     /// Takes the next datagram, unless there is none now or it is withheld.
@@ -54,7 +56,9 @@ impl<S: Receive> Path<S> {
         let Some(impairment) = &mut self.impairment else {
             return self.socket.receive(now, &mut self.inbox);
         };
-        if let Some(datagram) = impairment.pop(now) {
+        let held = impairment.pop(now);
+        self.is_from_impairment = held.is_some();
+        if let Some(datagram) = held {
             self.inbox.spare()[..datagram.len()].copy_from_slice(datagram);
             return Ok(Arrival::Datagram(self.inbox.spare_place(datagram.len())));
         }
@@ -70,6 +74,11 @@ impl<S: Receive> Path<S> {
     #[inline]
     pub(crate) fn datagram(&self, place: Place) -> &[u8] {
         self.inbox.datagram(place)
+    }
+
+    /// When the kernel took in the datagram that [`Self::next`] told of last; what an impairment held has no time.
+    pub(crate) fn received_at(&self) -> Option<Nanos> {
+        if self.is_from_impairment { None } else { self.socket.fd().and(self.inbox.received_at()) }
     }
 
     /// When the impairment will hand something out.

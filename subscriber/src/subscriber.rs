@@ -79,6 +79,8 @@ pub struct Subscriber {
     requests_refused: u64,
     socket_errors: u64,
     warmer: Option<Warmer>,
+    /// Whether messages tell when they were received.
+    pub(crate) receive_times: bool,
 }
 
 impl Subscriber {
@@ -110,6 +112,7 @@ impl Subscriber {
             requests_refused: 0,
             socket_errors: 0,
             warmer,
+            receive_times: false,
         }
     }
 
@@ -316,6 +319,9 @@ impl Subscriber {
                 *datagrams += 1;
                 let Arrival::Datagram(place) = arrival else { continue };
                 let (source, datagram) = (Source::Line(*line), path.datagram(place));
+                if self.receive_times {
+                    self.subscription.set_received_at(path.received_at());
+                }
                 let flow =
                     self.subscription.handle_datagram(now, source, datagram, &mut self.histograms.recording(sink));
                 if let Some(lead) = self.subscription.take_lead() {
@@ -358,6 +364,9 @@ impl Subscriber {
                 *datagrams += 1;
                 let Arrival::Datagram(place) = arrival else { continue };
                 let (source, datagram) = (Source::RequestTarget(target), path.datagram(place));
+                if self.receive_times {
+                    self.subscription.set_received_at(path.received_at());
+                }
                 let flow =
                     self.subscription.handle_datagram(now, source, datagram, &mut self.histograms.recording(sink));
                 if flow.is_break() {

@@ -24,12 +24,12 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// `coalescing` as that of a line.
-    pub(crate) fn new(socket: ConnectedSocket, coalescing: bool) -> Self {
+    /// `coalescing` and `tells_times` as those of a line.
+    pub(crate) fn open(socket: ConnectedSocket, coalescing: bool, tells_times: bool) -> io::Result<Self> {
         let fd = socket.as_raw_fd();
-        let intake = Intake::new(fd, coalescing);
+        let intake = Intake::open(fd, coalescing, tells_times)?;
         let pending = [0; MAX_RUN_PACKETS * REQUEST_BYTES];
-        Self { socket, intake, pending, used: 0, segments: can_segment(fd) }
+        Ok(Self { socket, intake, pending, used: 0, segments: can_segment(fd) })
     }
 
     fn push(&mut self, request: Request) -> io::Result<()> {

@@ -117,6 +117,44 @@ fn only_the_source_that_was_set_is_heard_in_runs_and_singly() {
 }
 
 #[test]
+fn each_message_tells_when_it_was_received_also_one_that_was_missed_at_first() {
+    const MESSAGES: u64 = 5_000;
+    let line = format!("239.255.79.16:{}@127.0.0.1", free_port());
+    let builder = Publisher::builder("INTAKE".parse().unwrap()).line(Line::A, line.parse().unwrap());
+    let requests = "127.0.0.1:0".parse().unwrap();
+    let mut publisher = builder.requests(requests).requests_inline(true).open().unwrap();
+    let builder = Subscriber::builder("INTAKE".parse().unwrap()).line(Line::A, line.parse().unwrap());
+    let impairment = "loss=5%,seed=3".parse().unwrap();
+    let builder = builder.start(Start::At(1)).impair_line(Line::A, impairment).receive_times(true);
+    let mut subscriber = builder.recover_from(publisher.request_address().unwrap()).open().unwrap();
+    let (mut came, begun) = (0, Clock::unix_micros());
+    // The kernel begins to tell in the background.
+    let mut untold = 0;
+    let deadline = Clock::now() + PATIENCE;
+    while came < MESSAGES {
+        if publisher.next() <= MESSAGES {
+            for _ in 0..1 + publisher.next() % 40 {
+                publisher.publish(&[7; 100]).unwrap();
+            }
+            let _ = publisher.flush().unwrap();
+        }
+        publisher.do_work();
+        let on_event = |event: Event<'_>| {
+            if let Event::Message(message) = event {
+                came += 1;
+                untold += u64::from(message.received_at.is_none());
+                let received = message.received_at.map_or(begun, |at| at.0 / 1_000);
+                assert!((begun..=Clock::unix_micros()).contains(&received), "{message:?}");
+            }
+        };
+        subscriber.poll(on_event, 100);
+        assert!(Clock::now() < deadline, "stuck at {came}: {:?}", subscriber.counters());
+    }
+    assert!(subscriber.counters().subscription.recovered > 0);
+    assert!(untold < MESSAGES / 10, "{untold}");
+}
+
+#[test]
 fn what_was_received_and_not_looked_at_yet_is_not_waited_for() {
     let line = format!("127.0.79.15:{}", free_port());
     let builder = Subscriber::builder("INTAKE".parse().unwrap()).line(Line::A, line.parse().unwrap());

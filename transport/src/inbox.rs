@@ -3,7 +3,8 @@
 use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
-use std::time::Duration;
+
+use seqcast_recovery::Nanos;
 
 use crate::DATAGRAM_BUFFER_BYTES;
 use crate::messages::{self, MESSAGES, Slot};
@@ -128,7 +129,7 @@ impl Inbox {
 
     /// When the kernel took in the datagram that was popped last, by the system's clock since 1970, if it was asked to tell.
     #[must_use]
-    pub const fn received_at(&self) -> Option<Duration> {
+    pub const fn received_at(&self) -> Option<Nanos> {
         self.popped.received_at
     }
 
@@ -172,7 +173,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{group, loopback};
-    use crate::{MulticastReceiver, MulticastSender, set_coalescing, set_timestamps, wait_readable};
+    use crate::{Clock, MulticastReceiver, MulticastSender, set_coalescing, set_timestamps, wait_readable};
 
     fn popped(inbox: &mut Inbox) -> Vec<Vec<u8>> {
         let mut datagrams = Vec::new();
@@ -230,11 +231,11 @@ mod tests {
         set_timestamps(receiver.as_raw_fd(), true).unwrap();
         let sender = MulticastSender::open(&address, &loopback(), 1, None).unwrap();
         let mut inbox = Inbox::several();
-        let before = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        let before = Clock::unix_micros();
         sender.send(b"tick").unwrap();
         take(&receiver, &mut inbox, 1);
         let at = inbox.received_at().unwrap();
-        assert!(before <= at && at <= std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap(), "{before:?} {at:?}");
+        assert!(before <= at.0 / 1_000 && at.0 / 1_000 <= Clock::unix_micros(), "{before:?} {at:?}");
         assert_eq!(inbox.sender(), sender.local_address().unwrap());
     }
 

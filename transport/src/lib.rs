@@ -3,15 +3,13 @@
 //!
 //! Linux and IPv4 only. Nothing here knows the wire format or decides anything. Every socket is non-blocking, never
 //! lets a datagram be fragmented by IP, and reads back each option that a kernel could silently ignore. All system
-//! calls that the standard library and `socket2` do not offer are in `sys`, `arrival`, `enumeration` and `mapping`, the only
+//! calls that the standard library and `socket2` do not offer are in `sys`, `messages`, `enumeration` and `mapping`, the only
 //! unsafe code.
 
 #![deny(unsafe_code)]
 
 mod address;
 mod address_error;
-#[expect(unsafe_code, reason = "recvmsg takes raw pointers")]
-mod arrival;
 mod buffer;
 mod clock;
 mod connected;
@@ -43,7 +41,6 @@ mod waker;
 
 pub use address::{LineAddress, MAX_UNICAST_ADDRESSES, MulticastAddress, UnicastAddresses};
 pub use address_error::AddressError;
-pub use arrival::{Arrival, StampedReceiver};
 pub use buffer::BufferGrant;
 pub use clock::Clock;
 pub use connected::ConnectedSocket;

@@ -7,10 +7,9 @@ use std::mem::{MaybeUninit, size_of};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::RawFd;
 use std::ptr;
-use std::time::Duration;
 
 use libc::{c_int, cmsghdr, iovec, mmsghdr, msghdr, sockaddr_in, timespec};
-use seqcast_recovery::Run;
+use seqcast_recovery::{Nanos, Run};
 
 /// The most messages of one call: of 8 its fixed cost is hardly to be seen any more.
 pub(crate) const MESSAGES: usize = 8;
@@ -38,7 +37,7 @@ pub(crate) struct Slot {
     /// Whence it came.
     pub(crate) sender: SocketAddrV4,
     /// When the kernel took it in, by the system's clock since 1970, if it was asked to tell.
-    pub(crate) received_at: Option<Duration>,
+    pub(crate) received_at: Option<Nanos>,
 }
 
 impl Slot {
@@ -144,7 +143,7 @@ fn read_control(message: &msghdr, slot: &mut Slot) {
             (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
                 // SAFETY: the data of this kind is a timespec.
                 let time = unsafe { data.cast::<timespec>().read_unaligned() };
-                slot.received_at = Some(Duration::new(time.tv_sec.unsigned_abs() as u64, time.tv_nsec as u32));
+                slot.received_at = Some(Nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64));
             }
             _ => {}
         }

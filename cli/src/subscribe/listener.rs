@@ -147,7 +147,9 @@ impl Listener {
         match event {
             Event::Message(message) => {
                 self.first.get_or_insert(message.number);
-                if let Err(error) = self.output.message(&self.session, message.number, message.payload) {
+                if let Err(error) =
+                    self.output.message(&self.session, message.number, message.payload, message.received_at)
+                {
                     self.failure = Some(error);
                     return ControlFlow::Break(());
                 }

@@ -90,6 +90,9 @@ pub struct Options {
     /// Take each datagram by itself: do not let the kernel hand over as one buffer what was sent with one system call
     #[arg(long)]
     no_coalescing: bool,
+    /// Say of each message when the kernel took it in, in nanoseconds since 1970, as received_ns of --format json
+    #[arg(long)]
+    receive_times: bool,
     /// Compare the bytes of each message on both lines, and say when they differ
     #[arg(long)]
     compare_copies: bool,
@@ -160,6 +163,9 @@ fn subscribe(options: &Options) -> Result<Outcome, Outcome> {
         let words = format!("--format {format} needs --output FILE, or --output - for standard output");
         return Err(Condition::Settings(words).into());
     }
+    if options.receive_times && format != OutputFormat::Json {
+        return Err(Condition::Settings("--receive-times needs --format json, which says them".to_owned()).into());
+    }
     if options.recover_from.len() > 1 && options.recover_from.contains(&OptionalAddress::None) {
         let words = "--recover-from: none and an address exclude each other";
         return Err(Condition::Settings(words.to_owned()).into());
@@ -223,6 +229,7 @@ fn open(options: &Options, resumed: Option<Offset>) -> Result<Subscriber, Outcom
         .rewind_policy(options.rewind)
         .compare_copies(options.compare_copies)
         .coalescing(!options.no_coalescing)
+        .receive_times(options.receive_times)
         .seed(Clock::unix_micros() ^ u64::from(std::process::id()));
     for address in options.recover_from.iter().filter_map(|address| address.address()) {
         builder = builder.recover_from(address);

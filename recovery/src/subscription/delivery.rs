@@ -29,7 +29,7 @@ impl Subscription {
                     next_settled = self.reports.next_settled();
                 }
                 self.count_delivery(payload);
-                flow = sink(Event::Message(Message { number, payload }));
+                flow = sink(Event::Message(Message { number, payload, received_at: self.received_at }));
                 if flow.is_break() {
                     break;
                 }
@@ -53,7 +53,8 @@ impl Subscription {
                 self.counters.bytes += payload.len() as u64;
                 self.has_begun = true;
                 self.expected += 1;
-                let flow = sink(Event::Message(Message { number, payload }));
+                let received_at = self.window.received_at(number);
+                let flow = sink(Event::Message(Message { number, payload, received_at }));
                 self.window.release(number, number + 1);
                 flow?;
             } else if let Some(loss) = self.next_loss() {

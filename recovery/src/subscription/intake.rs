@@ -1,10 +1,10 @@
 //! What arrives: sessions, numbers that are shown to exist, messages, and the word of a request address.
 
 use super::{LEFT_SESSIONS, Subscription};
-use crate::ReorderWindow;
 use crate::config::{RewindPolicy, SessionChoice, Start};
 use crate::event::{Event, GapOrigin, Line, LossCause, NewSession, PreviousSession, Rewound, Source};
 use crate::reports::Opening;
+use crate::{Nanos, ReorderWindow};
 use core::ops::ControlFlow::{self, Continue};
 use seqcast_protocol::{Blocks, Packet, PacketKind, SequenceNumber, SequenceRange, SessionId};
 
@@ -84,7 +84,7 @@ impl Subscription {
         (self.is_started, self.has_begun, self.expected, self.known_next) = (true, true, sequence, sequence);
         self.last_progress = self.now;
         if let Some((line, held)) = self.rewinds.held().filter(|(_, held)| held.sequence() == sequence)
-            && self.window.insert(sequence, sequence, held.range().count(), held.messages().rest())
+            && self.window.insert(sequence, sequence, held.range().count(), held.messages().rest(), None)
         {
             self.known_next = held.range().end();
             // It was taken for a copy.
@@ -253,8 +253,9 @@ impl Subscription {
     /// window. Returns how many messages that were.
     fn fill(&mut self, source: Source, packet: &Packet<'_>, is_next: bool) -> u64 {
         let (window, reports, expected) = (&mut self.window, &mut self.reports, self.expected);
+        let received_at = self.received_at;
         self.gaps.fill(packet.range(), |piece| {
-            let is_kept = is_next || store_piece(window, expected, packet, piece);
+            let is_kept = is_next || store_piece(window, expected, packet, piece, received_at);
             if is_kept {
                 reports.note_piece(piece, source);
             }
@@ -263,7 +264,7 @@ impl Subscription {
     }
 
     fn store(&mut self, packet: &Packet<'_>, piece: SequenceRange) -> bool {
-        store_piece(&mut self.window, self.expected, packet, piece)
+        store_piece(&mut self.window, self.expected, packet, piece, self.received_at)
     }
 
     /// Notes that `count` messages from `from` on could not be kept: as long as nothing is delivered, they need not be
@@ -281,6 +282,7 @@ fn store_piece(
     expected: SequenceNumber,
     packet: &Packet<'_>,
     piece: SequenceRange,
+    received_at: Option<Nanos>,
 ) -> bool {
     let mut blocks = packet.messages();
     let all = blocks.rest();
@@ -295,5 +297,5 @@ fn store_piece(
         blocks = Blocks::new(&[]);
     }
     let end = all.len() - blocks.rest().len();
-    window.insert(expected, piece.start(), piece.count(), &all[start..end])
+    window.insert(expected, piece.start(), piece.count(), &all[start..end], received_at)
 }

@@ -76,6 +76,8 @@ pub struct Subscription {
     /// The latest time that was handed in.
     now: Nanos,
     last_progress: Nanos,
+    /// When what is handed in was received.
+    received_at: Option<Nanos>,
     /// A message of which two copies were found to differ, until that is told.
     differing: Option<(SequenceNumber, Source)>,
     gaps: GapSet,
@@ -135,7 +137,8 @@ impl Subscription {
             last_progress: now,
             differing: None,
             gaps: GapSet::new(config.gap_capacity),
-            window: ReorderWindow::new(config.window_messages, config.window_bytes),
+            window: ReorderWindow::new(config.window_messages, config.window_bytes, config.receive_times),
+            received_at: None,
             reports: Reports::new(config.gap_capacity),
             requester: Requester::new(config.request, config.request_targets, config.seed),
             liveness: Liveness::new(config.silent_after, now),
@@ -146,6 +149,12 @@ impl Subscription {
             records: Records::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// Says when the datagrams that are handed in next were received, as the messages then tell; what waits in the reorder window
+    /// keeps its time if [`SubscriptionConfig::receive_times`] is on.
+    pub fn set_received_at(&mut self, received_at: Option<Nanos>) {
+        self.received_at = received_at;
     }
 
     /// Takes one datagram and delivers what is next in order straight from it.

@@ -47,6 +47,7 @@ impl Draw {
             trust_oldest: true,
             silent_after: self.micros(120_000..400_000),
             line_behind_after: self.micros(1_000..150_000),
+            receive_times: false,
             compare_copies: self.one_in(2),
             window_messages: if is_small { self.of(&[1, 4, 16, 64]) } else { 1_024 },
             window_bytes: if is_small { self.of(&[64, 1_000, 16_000, 60_000]) } else { 1 << 21 },
