@@ -37,7 +37,7 @@ pub struct Flushed {
 pub struct PublisherCounters {
     /// Messages flushed.
     pub messages: u64,
-    /// What each line did, by [`Line::index`].
+    /// What each line did, by [`Line::index`](crate::Line::index).
     pub lines: [LineCounters; 2],
     /// What the retransmitter has done; not counted here when it runs elsewhere ([`PublisherBuilder::open_split`]).
     pub retransmitter: RetransmitterCounters,

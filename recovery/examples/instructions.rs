@@ -7,7 +7,7 @@
 
 use seqcast_protocol::SessionId;
 use seqcast_recovery::{
-    Event, Line, Nanos, Publication, RingSize, RingWriter, SessionChoice, Source, Start, Subscription,
+    Event, Line, Nanos, Publication, RingSize, RingWriter, Run, SessionChoice, Source, Start, Subscription,
     SubscriptionConfig,
 };
 use std::hint::black_box;
@@ -37,7 +37,7 @@ fn encode(bytes: usize, count: u64, mut send: impl FnMut(&[u8])) {
     let mut publication = publication();
     let mut message = vec![7; bytes];
     let mut flush = |publication: &mut Publication<_>| {
-        publication.flush(|runs| runs.iter().flat_map(|run| run.packets()).for_each(&mut send));
+        publication.flush(|runs| runs.iter().flat_map(Run::packets).for_each(&mut send));
     };
     for number in 1..=count {
         message[..8].copy_from_slice(&number.to_be_bytes());

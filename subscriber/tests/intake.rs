@@ -52,7 +52,7 @@ fn take(subscriber: &mut Subscriber, came: &mut u64, next: u64, round: u64, limi
                     Event::Lost(loss) => panic!("{loss:?}"),
                     _ => {}
                 }
-                if *came % 7 == 0 { Break(()) } else { Continue(()) }
+                if came.is_multiple_of(7) { Break(()) } else { Continue(()) }
             },
             limit,
         );
@@ -97,13 +97,13 @@ fn alternate(source: &str, destinations: &[String]) -> (u64, Subscriber) {
 #[test]
 fn runs_and_single_packets_of_a_group_come_once_and_in_order() {
     let line = format!("239.255.79.11:{}@127.0.0.1", free_port());
-    alternate(&line, &[line.clone()]);
+    alternate(&line, std::slice::from_ref(&line));
 }
 
 #[test]
 fn runs_and_single_packets_of_a_unicast_line_come_once_and_in_order() {
     let line = format!("127.0.79.12:{}", free_port());
-    alternate(&line, &[line.clone()]);
+    alternate(&line, std::slice::from_ref(&line));
 }
 
 #[test]
