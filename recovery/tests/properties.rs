@@ -233,6 +233,7 @@ fn config() -> impl Strategy<Value = SubscriptionConfig> {
         rewind_policy: if sizes.0 % 2 == 0 { RewindPolicy::Stop } else { RewindPolicy::StartOver },
         lines: [true, sizes.0 % 2 == 0],
         request_targets: 2,
+        receive_times: false,
         compare_copies: sizes.0 % 3 == 0,
         line_behind_after: Nanos::from_millis(100),
         request: RequestConfig { delay: Nanos::from_millis(delay), in_flight: sizes.3, ..RequestConfig::default() },
