@@ -22,6 +22,8 @@ pub struct Arrival {
     /// When the kernel took it in, before it waited in the receive buffer: by the calendar clock, since 1970. `None` where
     /// the kernel does not say.
     pub time: Option<Nanos>,
+    /// How many more networks it could have crossed, if [`StampedReceiver::tell_ttl`] asked for it.
+    pub ttl: Option<u8>,
 }
 
 /// A non-blocking IPv4 socket whose datagrams the kernel stamps with the time (`SO_TIMESTAMPNS`).
@@ -40,6 +42,15 @@ impl<S: AsRawFd> StampedReceiver<S> {
     pub fn new(socket: S) -> io::Result<Self> {
         sys::set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
         Ok(Self { socket })
+    }
+
+    /// Asks for the TTL of datagrams, too (`IP_RECVTTL`).
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error.
+    pub fn tell_ttl(&self) -> io::Result<()> {
+        sys::set_option(self.socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_RECVTTL, 1)
     }
 
     /// Takes the next datagram into `buffer`, or returns `None` when there is none.
@@ -61,9 +72,10 @@ impl<S: AsRawFd> AsRawFd for StampedReceiver<S> {
     }
 }
 
-/// Room for the one control message that was asked for, its header and a timespec, aligned as a header has to be.
+/// Room for the control messages that can be asked for, a timespec and a number with their headers, aligned as a header has
+/// to be.
 type Control = [u64; 8];
-const _: () = assert!(mem::size_of::<Control>() >= mem::size_of::<cmsghdr>() + mem::size_of::<timespec>() + 8);
+const _: () = assert!(mem::size_of::<Control>() >= 2 * mem::size_of::<cmsghdr>() + mem::size_of::<timespec>() + 8);
 const _: () = assert!(mem::align_of::<Control>() >= mem::align_of::<cmsghdr>());
 
 fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<Arrival> {
@@ -84,28 +96,39 @@ fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<Arrival> {
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
     let ip = Ipv4Addr::from(u32::from_be(sender.sin_addr.s_addr));
     let sender = SocketAddrV4::new(ip, u16::from_be(sender.sin_port));
-    Ok(Arrival { length, sender, time: stamp(&message) })
+    let mut arrival = Arrival { length, sender, time: None, ttl: None };
+    read_control(&message, &mut arrival);
+    Ok(arrival)
 }
 
-/// The time stamp among the control messages that `recvmsg` left in `message`.
-fn stamp(message: &msghdr) -> Option<Nanos> {
+/// Takes the time stamp and the TTL from the control messages that `recvmsg` left in `message`.
+fn read_control(message: &msghdr, arrival: &mut Arrival) {
     // SAFETY: the kernel has set the pointer and the length of the control messages, which are live as `message` is.
     let mut header: *const cmsghdr = unsafe { libc::CMSG_FIRSTHDR(message) };
     while !header.is_null() {
         // SAFETY: a header that is not null lies within the control messages, aligned.
         let cmsghdr { cmsg_level, cmsg_type, .. } = unsafe { *header };
-        if (cmsg_level, cmsg_type) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
-            // SAFETY: the data of this kind of message, behind its header, is a timespec.
-            let data = unsafe { libc::CMSG_DATA(header) };
-            // SAFETY: as above; nothing is said about its alignment.
-            let time: timespec = unsafe { ptr::read_unaligned(data.cast()) };
-            let seconds = u64::try_from(time.tv_sec).ok()?;
-            return Some(Nanos::from_secs(seconds) + Nanos(u64::try_from(time.tv_nsec).ok()?));
+        // SAFETY: as above; the data follows its header.
+        let data = unsafe { libc::CMSG_DATA(header) };
+        match (cmsg_level, cmsg_type) {
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                // SAFETY: the data of this kind of message is a timespec; nothing is said about its alignment.
+                let time: timespec = unsafe { ptr::read_unaligned(data.cast()) };
+                let parts = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
+                if let (Ok(seconds), Ok(nanos)) = parts {
+                    arrival.time = Some(Nanos::from_secs(seconds) + Nanos(nanos));
+                }
+            }
+            (libc::IPPROTO_IP, libc::IP_TTL) => {
+                // SAFETY: the data of this kind of message is an int; nothing is said about its alignment.
+                let ttl: libc::c_int = unsafe { ptr::read_unaligned(data.cast()) };
+                arrival.ttl = u8::try_from(ttl).ok();
+            }
+            _ => {}
         }
         // SAFETY: `header` is one of the headers of `message`.
         header = unsafe { libc::CMSG_NXTHDR(message, header) };
     }
-    None
 }
 
 #[cfg(test)]
@@ -126,11 +149,23 @@ mod tests {
         let before = Nanos::from_micros(Clock::unix_micros());
         sender.send(b"tick").unwrap();
         wait_readable(&[receiver.as_raw_fd()], Some(Nanos::from_millis(20))).unwrap();
-        let Arrival { length, sender: from, time } = receiver.recv(&mut buffer).unwrap().unwrap();
-        assert_eq!((&buffer[..length], from), (&b"tick"[..], sender.local_address().unwrap()));
+        let Arrival { length, sender: from, time, ttl } = receiver.recv(&mut buffer).unwrap().unwrap();
+        assert_eq!((&buffer[..length], from, ttl), (&b"tick"[..], sender.local_address().unwrap(), None));
         let time = time.expect("the kernel stamps");
         let after = Nanos::from_micros(Clock::unix_micros() + 1);
         assert!(before <= time && time <= after, "{before:?} {time:?} {after:?}");
         assert_eq!(receiver.recv(&mut buffer).unwrap(), None);
+    }
+    #[test]
+    fn datagrams_tell_their_ttl_when_asked() {
+        let address = group(82);
+        let receiver = StampedReceiver::new(MulticastReceiver::open(&address, &loopback(), None).unwrap()).unwrap();
+        receiver.tell_ttl().unwrap();
+        let sender = MulticastSender::open(&address, &loopback(), 7, None).unwrap();
+        sender.send(b"tick").unwrap();
+        wait_readable(&[receiver.as_raw_fd()], Some(Nanos::from_millis(300))).unwrap();
+        let arrival = receiver.recv(&mut [0; DATAGRAM_BUFFER_BYTES]).unwrap().unwrap();
+        assert_eq!((arrival.length, arrival.ttl), (4, Some(7)));
+        assert!(arrival.time.is_some());
     }
 }
