@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use socket2::{Domain, Socket, Type};
 
 /// `SIOCETHTOOL` of include/uapi/linux/sockios.h, which `libc` does not name for every platform.
-const SIOCETHTOOL: u32 = 0x8946;
+const SIOCETHTOOL: libc::Ioctl = 0x8946;
 
 // Commands and bits of include/uapi/linux/ethtool.h and include/uapi/linux/net_tstamp.h.
 const GDRVINFO: u32 = 0x03;
@@ -121,7 +121,7 @@ fn ask<const N: usize>(fd: RawFd, device: &str, command: u32) -> io::Result<[u32
     request.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
     // SAFETY: the request is live, its name ends in NUL, and its pointer is to `words`, which has the size of the command's
     // structure: the kernel writes no more.
-    if unsafe { libc::ioctl(fd, SIOCETHTOOL as _, &raw mut request) } < 0 {
+    if unsafe { libc::ioctl(fd, SIOCETHTOOL, &raw mut request) } < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(words)

@@ -10,6 +10,7 @@ use crate::live::Limit;
 use crate::options;
 use crate::outcome::{Condition, Outcome};
 use crate::progress::Progress;
+use crate::times;
 use seqcast_recovery::{Line, Nanos};
 use seqcast_transport::{Clock, IgmpListener, IgmpQuery, Interface, MulticastAddress, wait_readable};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -187,8 +188,8 @@ impl<'a> Listener<'a> {
         }
         let title = title(self.line, self.group);
         if self.runs.is_empty() {
-            let seconds = time.as_duration().as_secs_f64();
-            paths.unheard.push(Condition::Unheard(format!("{title}: no `doctor send` was heard for {seconds:.0} s")));
+            let words = format!("{title}: no `doctor send` was heard in {}", times::in_words(time));
+            paths.unheard.push(Condition::Unheard(words));
         }
         findings.extend(obstacles(&self.endpoint, self.group, &self.interface, true));
         if !self.interface.is_loopback {
@@ -235,7 +236,8 @@ impl Run {
         match probe.stage {
             Stage::Burst => return self.hear_burst(probe.index),
             Stage::Size => self.full = probe.full,
-            Stage::End => self.has_ended = true,
+            // What the kernel refused to send has not left.
+            Stage::End => (self.burst, self.has_ended) = (probe.burst.min(MAX_BURST), true),
             Stage::Hello => {}
         }
         let (number, largest) = if arrival.is_multicast {

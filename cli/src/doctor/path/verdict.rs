@@ -3,6 +3,7 @@
 use super::probe::Tally;
 use crate::doctor::finding::{Finding, Level};
 use crate::progress::{count, thousands};
+use crate::times;
 use seqcast_recovery::Nanos;
 use seqcast_transport::IgmpQuery;
 use serde_json::{Value, json};
@@ -200,10 +201,9 @@ pub(super) fn querier(heard: Option<Option<IgmpQuery>>, time: Nanos) -> Finding 
         None => Finding::unseen(SUBJECT, "only root hears one").mend("sudo tcpdump -ni INTERFACE igmp"),
         Some(Some(IgmpQuery { querier, version })) => Finding::ok(SUBJECT, format!("{querier}, version {version}")),
         Some(None) => {
-            let seconds = time.as_duration().as_secs();
             // RFC 3376, section 8.2.
             let why = "one asks every 125 s unless set otherwise; where none does, switches that snoop forget groups";
-            Finding::new(Level::Note, SUBJECT, format!("none heard in {}", count(seconds, "second")), why)
+            Finding::new(Level::Note, SUBJECT, format!("none heard in {}", times::in_words(time)), why)
                 .mend("seqcast doctor listen --line-a LINE --time 150s")
         }
     }
