@@ -34,8 +34,8 @@ pub(super) fn findings(system: &System, interfaces: &[String]) -> Vec<Finding> {
 
 fn number(allowed: &[usize], alone: &[usize]) -> Finding {
     const SUBJECT: &str = "cores";
-    let spinning = count(alone.len().saturating_sub(1) as u64, "thread");
-    let what = format!("{}: room for {spinning} that spin, of publisher, subscriber, retransmitter", list(allowed));
+    let spinning = count(alone.len().saturating_sub(1) as u64, "spinning thread");
+    let what = format!("{}: room for {spinning} of publisher, subscriber, retransmitter", list(allowed));
     match alone.len() {
         0 => Finding::unseen(SUBJECT, "the cores of this process could not be seen"),
         1 => Finding::new(

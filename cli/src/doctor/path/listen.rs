@@ -1,7 +1,7 @@
 //! The far end: hears probes, and says of each run what it has heard.
 
 use super::endpoint::{Arrival, Endpoint, Way};
-use super::probe::{MAX_BURST, Message, Probe, ROOM_BYTES, Report, Stage, Tally};
+use super::probe::{MAX_BURST, Message, Probe, Report, Stage, Tally};
 use super::verdict::{Path, querier};
 use super::{Lines, MAX_PEERS, Paths, identity, obstacles, title};
 use crate::doctor::finding::Section;
@@ -120,7 +120,7 @@ pub(in crate::doctor) fn listen(options: &ListenOptions) -> Result<Paths, Outcom
 impl<'a> Listener<'a> {
     fn open(lines: &Lines, line: Line, group: &'a MulticastAddress) -> Result<Self, Outcome> {
         let interface = lines.interface(line, group)?;
-        let id = identity() ^ line.index() as u32;
+        let id = identity();
         let endpoint = Endpoint::open(group, &interface, 1, id, group.port());
         let endpoint = endpoint.map_err(|error| Outcome::option(options::line(line), &error))?;
         let igmp = IgmpListener::open(&interface).ok();
@@ -193,7 +193,8 @@ impl<'a> Listener<'a> {
         }
         findings.extend(obstacles(&self.endpoint, self.group, &self.interface, true));
         if !self.interface.is_loopback {
-            findings.push(querier(self.igmp.as_ref().map(|_| self.query), time));
+            let heard = self.igmp.as_ref().map(|_| self.query);
+            findings.push(querier(heard, time, self.group.socket_address(), &self.interface.name));
         }
         paths.sections.push(Section { title, findings });
     }
@@ -268,9 +269,6 @@ impl Run {
         self.next = self.next.max(index + 1);
     }
 }
-
-// A packet of any size that a sender asks with has room for an answer: nothing is amplified but by the two ways.
-const _: () = assert!(ROOM_BYTES > 500);
 
 #[cfg(test)]
 mod tests {

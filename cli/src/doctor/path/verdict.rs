@@ -112,22 +112,18 @@ impl Path {
         if largest_multicast >= full && (largest_unicast >= full || unicast == 0) {
             return Finding::ok(SUBJECT, format!("datagrams of {} pass", count(full as u64, "byte")));
         }
-        let why = "packets are never fragmented: somewhere between, the MTU is smaller than at both ends";
-        let finding = |what: String| Finding::new(Level::Problem, SUBJECT, what, why);
+        let wanted = count(full as u64, "byte");
+        let finding = |what: String, mend: String| {
+            let why = "packets are never fragmented, and somewhere between the MTU is smaller than at both ends";
+            Finding::new(Level::Problem, SUBJECT, what, why).mend(mend)
+        };
         if largest_multicast >= full {
-            let what = format!("datagrams of {} pass by multicast, not by unicast", count(full as u64, "byte"));
-            return finding(what).mend(format!("tracepath -n {}", self.listener));
+            let what = format!("datagrams of {wanted} pass by multicast, not by unicast");
+            return finding(what, format!("tracepath -n {}", self.listener));
         }
-        let mtu = largest_multicast + 28;
-        let what = format!(
-            "datagrams of {} do not pass, those of {largest_multicast} do: an MTU of {mtu}",
-            count(full as u64, "byte")
-        );
-        let mend = format!(
-            "seqcast publish --max-datagram {largest_multicast}; or where the MTU is {mtu}: ip link set dev INTERFACE mtu {}",
-            full + 28
-        );
-        finding(what).mend(mend)
+        let (passes, mtu) = (thousands(largest_multicast as u64), largest_multicast + 28);
+        let what = format!("datagrams of {wanted} do not pass, those of {passes} do: an MTU of {mtu}");
+        finding(what, format!("seqcast publish --max-datagram {largest_multicast}"))
     }
 
     fn loss(&self) -> Finding {
@@ -195,16 +191,16 @@ impl Path {
 }
 
 /// Whether somebody asks the network who wants a group; `heard` is `None` where it may not be listened for.
-pub(super) fn querier(heard: Option<Option<IgmpQuery>>, time: Nanos) -> Finding {
+pub(super) fn querier(heard: Option<Option<IgmpQuery>>, time: Nanos, group: SocketAddrV4, interface: &str) -> Finding {
     const SUBJECT: &str = "IGMP querier";
     match heard {
-        None => Finding::unseen(SUBJECT, "only root hears one").mend("sudo tcpdump -ni INTERFACE igmp"),
+        None => Finding::unseen(SUBJECT, "only root hears one").mend(format!("sudo tcpdump -ni {interface} igmp")),
         Some(Some(IgmpQuery { querier, version })) => Finding::ok(SUBJECT, format!("{querier}, version {version}")),
         Some(None) => {
             // RFC 3376, section 8.2.
             let why = "one asks every 125 s unless set otherwise; where none does, switches that snoop forget groups";
             Finding::new(Level::Note, SUBJECT, format!("none heard in {}", times::in_words(time)), why)
-                .mend("seqcast doctor listen --line-a LINE --time 150s")
+                .mend(format!("seqcast doctor listen --line-a {group}@{interface} --time 150s"))
         }
     }
 }
@@ -258,7 +254,7 @@ mod tests {
     fn a_small_mtu_loss_routers_and_disorder_are_named() {
         let mut path = good();
         path.tally.largest_multicast = 1_172;
-        assert!(bad(&path)[0].2.ends_with("those of 1172 do: an MTU of 1200"), "{:?}", bad(&path));
+        assert!(bad(&path)[0].2.ends_with("those of 1,172 do: an MTU of 1200"), "{:?}", bad(&path));
         let mut path = good();
         path.tally.largest_unicast = 1_172;
         assert!(bad(&path)[0].2.ends_with("by multicast, not by unicast"));
@@ -277,7 +273,8 @@ mod tests {
     #[test]
     fn a_querier_is_heard_not_heard_or_not_to_be_heard() {
         let query = IgmpQuery { querier: Ipv4Addr::new(10, 0, 0, 9), version: 3 };
-        let levels = [Some(Some(query)), Some(None), None].map(|heard| querier(heard, Nanos::from_secs(60)).level);
+        let judged = |heard| querier(heard, Nanos::from_secs(60), good().group, "eth7");
+        let levels = [Some(Some(query)), Some(None), None].map(|heard| judged(heard).level);
         assert_eq!(levels, [Level::Ok, Level::Note, Level::Unseen]);
     }
 }
