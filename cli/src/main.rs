@@ -1,7 +1,7 @@
 //! The `seqcast` command.
 
 use clap::{Parser, Subcommand};
-use seqcast::{check, demo, dump, generate, publish, record, retransmit, subscribe};
+use seqcast::{check, demo, doctor, dump, generate, publish, record, retransmit, subscribe};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -10,8 +10,9 @@ use std::process::ExitCode;
 /// Publishers multicast numbered packets straight to subscribers; what a subscriber misses it asks for, and the
 /// publisher answers from memory.
 ///
-/// Exit codes, the first that holds: 2 usage or settings; 1 anything else that failed; 4 nobody heard for
-/// --silent-after; 3 messages lost, a gap open at the end, something found by check or not recorded by record; 0.
+/// Exit codes, the first that holds: 2 usage or settings; 1 anything else that failed, a problem found by doctor; 4 nobody
+/// heard for --silent-after or by doctor; 3 messages lost, a gap open at the end, something found by check, a warning of
+/// doctor, something not recorded by record; 0.
 #[derive(Debug, Parser)]
 #[command(name = "seqcast", version, propagate_version = true)]
 struct Cli {
@@ -27,6 +28,7 @@ enum Command {
     Record(Box<record::Options>),
     Dump(dump::Options),
     Check(check::Options),
+    Doctor(Box<doctor::Options>),
     Generate(generate::Options),
     Demo(demo::Options),
 }
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Record(options) => record::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Demo(options) => demo::run(&options),
     };

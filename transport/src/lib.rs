@@ -3,20 +3,25 @@
 //!
 //! Linux and IPv4 only. Nothing here knows the wire format or decides anything. Every socket is non-blocking, never
 //! lets a datagram be fragmented by IP, and reads back each option that a kernel could silently ignore. All system
-//! calls that the standard library and `socket2` do not offer are in `sys`, `messages`, `enumeration` and `mapping`, the only
-//! unsafe code.
+//! calls that the standard library and `socket2` do not offer are in `sys`, `messages`, `arrival`, `enumeration`, `ethtool` and
+//! `mapping`, the only unsafe code.
 
 #![deny(unsafe_code)]
 
 mod address;
 mod address_error;
+#[expect(unsafe_code, reason = "recvmsg takes raw pointers")]
+mod arrival;
 mod buffer;
 mod clock;
 mod connected;
 mod drops;
 #[expect(unsafe_code, reason = "getifaddrs hands out raw pointers")]
 mod enumeration;
+#[expect(unsafe_code, reason = "ioctl takes raw pointers")]
+mod ethtool;
 mod idle;
+mod igmp;
 mod inbox;
 mod interface;
 #[expect(unsafe_code, reason = "mapped memory is a raw pointer")]
@@ -41,11 +46,14 @@ mod waker;
 
 pub use address::{LineAddress, MAX_UNICAST_ADDRESSES, MulticastAddress, UnicastAddresses};
 pub use address_error::AddressError;
+pub use arrival::{Arrival, StampedReceiver};
 pub use buffer::BufferGrant;
 pub use clock::Clock;
 pub use connected::ConnectedSocket;
 pub use drops::kernel_drops;
+pub use ethtool::{Coalescing, Ethtool, ReceiveRing, Stamps};
 pub use idle::{Idle, IdleStrategy, UnknownIdleStrategy};
+pub use igmp::{IgmpListener, IgmpQuery};
 pub use inbox::{Inbox, Place};
 pub use interface::{Interface, InterfaceError};
 pub use mapping::Mapping;

@@ -34,7 +34,7 @@ const SMALL_BYTES: usize = 576;
 /// That is `SKB_TRUESIZE` of `include/linux/skbuff.h`, with a data area as `__alloc_skb` gets it from the allocator: the
 /// small one, or the next power of two. So it is on loopback up to 16 KiB of payload, and less beyond; the driver of a
 /// network card may charge more.
-pub(super) const fn truesize(payload_bytes: usize) -> usize {
+pub(crate) const fn truesize(payload_bytes: usize) -> usize {
     const CACHE_LINE_BYTES: usize = 64;
     let area = (payload_bytes + HEADROOM_BYTES).next_multiple_of(CACHE_LINE_BYTES) + SHARED_INFO_BYTES;
     let area = if area <= SMALL_BYTES { SMALL_BYTES } else { area.next_power_of_two() };
