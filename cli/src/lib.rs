@@ -1,9 +1,14 @@
 //! What the `seqcast` command is made of; a library only so that benches can use its parts.
 
+pub mod check;
 pub mod demo;
+pub mod dump;
+pub mod feed;
 pub mod generate;
+pub mod headroom;
 pub mod input;
 pub mod interrupt;
+pub mod live;
 pub mod market;
 pub mod options;
 pub mod outcome;
@@ -11,8 +16,11 @@ pub mod output;
 pub mod pace;
 pub mod progress;
 pub mod publish;
+pub mod record;
 pub mod repair;
+pub mod replay;
 pub mod retransmit;
 pub mod standard_input;
 pub mod subscribe;
+pub mod thread;
 pub mod times;

@@ -1,7 +1,7 @@
 //! The `seqcast` command.
 
 use clap::{Parser, Subcommand};
-use seqcast::{demo, generate, publish, retransmit, subscribe};
+use seqcast::{check, demo, dump, generate, publish, record, retransmit, subscribe};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 /// publisher answers from memory.
 ///
 /// Exit codes, the first that holds: 2 usage or settings; 1 anything else that failed; 4 nobody heard for
-/// --silent-after; 3 messages lost, or a gap open at the end; 0.
+/// --silent-after; 3 messages lost, a gap open at the end, something found by check or not recorded by record; 0.
 #[derive(Debug, Parser)]
 #[command(name = "seqcast", version, propagate_version = true)]
 struct Cli {
@@ -24,6 +24,9 @@ enum Command {
     Publish(Box<publish::Options>),
     Subscribe(Box<subscribe::Options>),
     Retransmit(Box<retransmit::Options>),
+    Record(Box<record::Options>),
+    Dump(dump::Options),
+    Check(check::Options),
     Generate(generate::Options),
     Demo(demo::Options),
 }
@@ -41,6 +44,9 @@ fn main() -> ExitCode {
         Command::Publish(options) => publish::run(&options),
         Command::Subscribe(options) => subscribe::run(&options),
         Command::Retransmit(options) => retransmit::run(&options),
+        Command::Record(options) => record::run(&options),
+        Command::Dump(options) => dump::run(&options),
+        Command::Check(options) => check::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Demo(options) => demo::run(&options),
     };

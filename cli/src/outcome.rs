@@ -15,7 +15,7 @@ pub enum Condition {
     Failed(String),
     /// Nobody was heard for `--silent-after`: exit code 4.
     Unheard(String),
-    /// Messages were lost, or a gap was open: exit code 3.
+    /// Messages were lost, a gap was open, or the numbers began again and were not followed: exit code 3.
     Incomplete(String),
 }
 

@@ -79,18 +79,23 @@ impl Output {
             return Ok(Self::new(Box::new(io::sink()), format));
         }
         let file = if let Some(position) = position.filter(|_| path.as_os_str() != "-") {
-            let mut file = File::options().write(true).open(path)?;
+            let mut file = match File::options().write(true).open(path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let words = format!("it is not there, and the stored offset is at byte {position}");
+                    return Err(io::Error::new(ErrorKind::NotFound, words));
+                }
+                file => file?,
+            };
             let length = file.metadata()?.len();
             if length < position {
-                let words = format!("it has {length} bytes, and the stored offset is at {position}");
+                let words = format!("it has {length} bytes, and the stored offset is at byte {position}");
                 return Err(io::Error::new(ErrorKind::InvalidData, words));
             }
             file.set_len(position)?;
             file.seek(SeekFrom::End(0))?;
             file
         } else if path.as_os_str() == "-" {
-            // Past the standard library's own buffer, which looks for the ends of lines.
-            File::from(io::stdout().as_fd().try_clone_to_owned()?)
+            standard_output()?
         } else {
             File::create(path)?
         };
@@ -174,6 +179,16 @@ impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Output").field("format", &self.format).finish_non_exhaustive()
     }
+}
+
+/// Standard output, written through a buffer; after an `interrupt`, a write that its reader has stalled fails.
+pub(crate) fn buffered_standard_output(interrupt: &Interrupt) -> io::Result<BufWriter<impl Write>> {
+    Ok(BufWriter::with_capacity(BUFFER_BYTES, InterruptibleFile::new(standard_output()?, interrupt)?))
+}
+
+/// Standard output past the standard library's own buffer, which looks for the ends of lines.
+fn standard_output() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
 /// Counts what is taken.

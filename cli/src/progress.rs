@@ -13,6 +13,7 @@ const WRAP: &str = "\x1b[?7h";
 /// The line.
 #[derive(Debug)]
 pub struct Progress {
+    unit: &'static str,
     is_shown: bool,
     due: Nanos,
     last: Option<(Nanos, u64)>,
@@ -20,13 +21,19 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Shows something only if standard error is a terminal.
+    /// Counts messages; shows something only if standard error is a terminal.
     #[must_use]
     pub fn new() -> Self {
-        Self { is_shown: std::io::stderr().is_terminal(), due: Nanos::ZERO, last: None, is_dirty: false }
+        Self::of("messages")
     }
 
-    /// Rewrites the line when it is time to: `count` is the number of messages so far, from which the rate follows;
+    /// As [`Self::new`], but counts something else, named in the plural.
+    #[must_use]
+    pub fn of(unit: &'static str) -> Self {
+        Self { unit, is_shown: std::io::stderr().is_terminal(), due: Nanos::ZERO, last: None, is_dirty: false }
+    }
+
+    /// Rewrites the line when it is time to: `count` is the number of messages or other things so far, from which the rate follows;
     /// `words` says the rest.
     pub fn update(&mut self, now: Nanos, count: u64, words: impl FnOnce() -> String) {
         if !self.is_shown || now < self.due {
@@ -39,7 +46,7 @@ impl Progress {
         let rate = if elapsed > 0.0 { (count.saturating_sub(before)) as f64 / elapsed } else { 0.0 };
         let mut stderr = std::io::stderr().lock();
         // A terminal that is gone is no reason to stop.
-        let _ = write!(stderr, "\r\x1b[K{NO_WRAP}{} messages/s, {}{WRAP}", thousands(rate as u64), words());
+        let _ = write!(stderr, "\r\x1b[K{NO_WRAP}{} {}/s, {}{WRAP}", thousands(rate as u64), self.unit, words());
         let _ = stderr.flush();
         self.is_dirty = true;
     }

@@ -1,5 +1,6 @@
 //! `seqcast publish`: an input as one session.
 
+use crate::headroom;
 use crate::input::{Format, Input, InputError};
 use crate::interrupt::Interrupt;
 use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, DESTINATION_FORM, OptionalAddress, OptionalDestination};
@@ -7,14 +8,18 @@ use crate::outcome::{Condition, Outcome, chain};
 use crate::pace::{Pace, Schedule, wait_until};
 use crate::progress::{Progress, count, thousands};
 use crate::repair::{self, RepairOptions};
+use crate::replay::Replay;
 use crate::standard_input::{self, StandardInput, is_not_there_yet};
+use crate::thread::ThreadOptions;
+use crate::times;
+use hdrhistogram::Histogram;
 use seqcast_protocol::SessionId;
 use seqcast_publisher::{
-    ClientReport, Closed, Line, LineCounters, OpenError, PublishError, Publisher, PublisherCounters, RingFileError,
-    ring_session,
+    ClientReport, Closed, Headroom, Line, LineCounters, OpenError, PublishError, Publisher, PublisherCounters,
+    RingFileError, ring_session,
 };
 use seqcast_recovery::{ClaimError, Nanos};
-use seqcast_transport::{Clock, pin_to_core};
+use seqcast_transport::Clock;
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -31,6 +36,12 @@ const DEFAULT_PACE: Pace = Pace::PerSecond(100_000.0);
 ///   seqcast publish --input day.blocks
 ///   seqcast publish --input feed.pcap.gz --pace recorded*10 --line-a 239.1.1.1:30001@eth1 --requests 10.1.0.5:30100
 ///   producer | seqcast publish --input -
+///   seqcast publish --input day.blocks --ring /dev/shm/day --resume
+///
+/// With --ring and --resume, the same command goes on where a publisher that was killed has ended.
+/// Two publishers of the same input with the same --session, one on line A and one on line B, are a
+/// hot pair: subscribers take both as one, and either may die. They must read the same messages in
+/// the same order. The summary says how far a subscriber can be behind.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {
@@ -41,7 +52,8 @@ pub struct Options {
     #[arg(long)]
     format: Option<Format>,
     /// When messages leave: max, N/s, recorded, recorded*X. Unless given, captures leave as recorded, standard input as
-    /// it comes, other files at 100000/s. max overruns any reader
+    /// it comes, other files at 100000/s. recorded*X is X times as fast as recorded; each recorded packet leaves as one, and
+    /// the summary says how late. max overruns any reader
     #[arg(long, value_name = "PACE")]
     pace: Option<Pace>,
     /// The session, 1 to 10 characters. Unless given, that of the --ring to go on with, else the start time in µs, in base 36
@@ -68,7 +80,8 @@ pub struct Options {
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = options::bytes)]
     retain: usize,
     /// Retain messages in this file, best in memory such as /dev/shm, which outlives a publisher that is killed: started
-    /// again it goes on in the same session at the next number. Others on this host may follow it
+    /// again it goes on in the same session at the next number, and what was retained but not sent is announced and asked for.
+    /// A session that has ended is replaced by a new --session. Others on this host may follow it: --line-a ring:FILE
     #[arg(long, value_name = "FILE")]
     ring: Option<PathBuf>,
     /// Go on with the first message of the input that the session of the --ring does not have yet
@@ -83,9 +96,8 @@ pub struct Options {
     /// How long requests are answered after the end; less when nobody has asked for a second. A second Ctrl-C skips it
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = options::duration)]
     linger: Duration,
-    /// Pin the publishing thread to this core, and let it spin until each message is due
-    #[arg(long, value_name = "N")]
-    core: Option<usize>,
+    #[command(flatten)]
+    thread: ThreadOptions,
     /// Print the summary as JSON on standard output
     #[arg(long)]
     json: bool,
@@ -110,9 +122,7 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     // The retransmitter's thread starts before this one is pinned, so that it does not inherit the core; and before
     // standard input is waited for, so that the session is there to be found.
     let mut publisher = open(options)?;
-    if let Some(core) = options.core {
-        pin_to_core(core).map_err(|error| Outcome::option("--core", &error))?;
-    }
+    options.thread.prepare()?;
     let input = match file {
         Some(input) => input,
         None => {
@@ -136,8 +146,9 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     let started = Clock::now();
     let mut feed = Feed {
         input,
-        spins: options.core.is_some(),
+        spins: options.thread.core.is_some(),
         schedule: Schedule::new(pace, started),
+        replay: matches!(pace, Pace::Recorded(_)).then(Replay::new),
         interrupt: &interrupt,
         progress: Progress::new(),
         payload_bytes: 0,
@@ -151,6 +162,7 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     feed.progress.say(|| format!("answering requests for up to {:?}; a second Ctrl-C ends it", options.linger));
     let published = Clock::now() - started;
     let (session, oldest, next) = (publisher.session(), publisher.oldest(), publisher.next());
+    let retained = publisher.retained();
     // One signal ends the feed, another one the linger.
     let go_on = || interrupt.count() < 2;
     let Closed { counters, clients } = match failure {
@@ -173,7 +185,9 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
     }
     let has_line_b = options.line_b.as_ref().is_some_and(|line| line.0.is_some());
     let bytes = feed.payload_bytes;
-    let summary = Summary { session, oldest, next, has_line_b, bytes, published, counters, clients };
+    let pace_error = feed.replay.as_ref().map(Replay::errors);
+    let summary =
+        Summary { session, oldest, next, retained, has_line_b, bytes, published, pace_error, counters, clients };
     summary.print(&feed.input.warnings().iter().map(ToString::to_string).collect::<Vec<_>>());
     if options.json
         && let Err(error) = writeln!(std::io::stdout().lock(), "{}", summary.json())
@@ -247,6 +261,8 @@ struct Feed<'a> {
     input: Input,
     spins: bool,
     schedule: Schedule,
+    /// At the recorded pace.
+    replay: Option<Replay>,
     interrupt: &'a Interrupt,
     progress: Progress,
     payload_bytes: u64,
@@ -290,6 +306,9 @@ impl Feed<'_> {
                 }
                 Err(error) => return Err(format!("--input: {}", chain(&error))),
             };
+            if let Some(replay) = &mut self.replay {
+                replay.begin(message.frame, publisher).map_err(|error| chain(&error))?;
+            }
             let due = self.schedule.next_due(message.time);
             if due > now {
                 now = Clock::now();
@@ -301,25 +320,40 @@ impl Feed<'_> {
             }
             let number = publisher.publish(message.payload).map_err(|error| in_words(&error, publisher.next()))?;
             self.payload_bytes += message.payload.len() as u64;
+            if let Some(replay) = &mut self.replay {
+                replay.published(due);
+            }
             if number % 16_384 == 0 {
                 show(&mut self.progress, publisher);
             }
         }
-        Ok(())
+        self.flush(publisher)
+    }
+
+    /// Sends what has been read.
+    fn flush(&mut self, publisher: &mut Publisher) -> Result<(), String> {
+        let flushed = match &mut self.replay {
+            Some(replay) => replay.flush(publisher),
+            None => publisher.flush().map(|_| ()),
+        };
+        flushed.map_err(|error| chain(&error))
     }
 
     /// Sends what has been read, then waits for standard input, or long enough to look for an interrupt.
     fn wait_for_stdin(&mut self, publisher: &mut Publisher) -> Result<(), String> {
-        let _ = publisher.flush().map_err(|error| chain(&error))?;
+        self.flush(publisher)?;
         show(&mut self.progress, publisher);
         standard_input::wait().map_err(|error| format!("standard input: {error}"))
     }
 }
 
-fn show(progress: &mut Progress, publisher: &Publisher) {
+fn show(progress: &mut Progress, publisher: &mut Publisher) {
+    // Looked at now and then, so that it knows the present rate.
+    let retained = publisher.retained();
     progress.update(Clock::now(), publisher.next() - 1, || {
         let answers = publisher.counters().retransmitter.responder.retransmissions;
-        format!("next {}, {}", thousands(publisher.next()), count(answers, "retransmission"))
+        let (next, retained) = (thousands(publisher.next()), headroom::in_brief(&retained));
+        format!("next {next}, {retained} retained, {}", count(answers, "retransmission"))
     });
 }
 
@@ -332,18 +366,21 @@ fn in_words(error: &PublishError, number: u64) -> String {
 }
 
 /// What a publisher did.
-struct Summary {
+struct Summary<'a> {
     session: SessionId,
     oldest: u64,
     next: u64,
+    retained: Headroom,
     has_line_b: bool,
     bytes: u64,
     published: Nanos,
+    /// How late packets left, at the recorded pace.
+    pace_error: Option<&'a Histogram<u64>>,
     counters: PublisherCounters,
     clients: Vec<ClientReport>,
 }
 
-impl Summary {
+impl Summary<'_> {
     fn print(&self, warnings: &[String]) {
         let mut stderr = std::io::stderr().lock();
         let retransmitter = &self.counters.retransmitter;
@@ -373,6 +410,7 @@ impl Summary {
                 "the kernel or the interface cuts no runs of packets into datagrams: each left with a call of its own"
             );
         }
+        let _ = writeln!(stderr, "{}..{} retained: {}", self.oldest, self.next, headroom::in_words(&self.retained));
         let _ = writeln!(
             stderr,
             "{} answered with {} ({}), {} told that it is overwritten, {refused} without an answer",
@@ -381,6 +419,9 @@ impl Summary {
             count(responder.messages, "message"),
             responder.overwritten,
         );
+        if let Some(errors) = self.pace_error {
+            let _ = writeln!(stderr, "later than recorded: {}", times::distribution(errors));
+        }
         for words in repair::clients_in_words(&self.clients) {
             let _ = writeln!(stderr, "{words}");
         }
@@ -405,6 +446,7 @@ impl Summary {
             "first": 1,
             "next": self.next,
             "oldest": self.oldest,
+            "retained": headroom::json(Some(&self.retained)),
             "messages": self.counters.messages,
             "bytes": self.bytes,
             "requests": responder.requests,
@@ -417,6 +459,7 @@ impl Summary {
             "answers_refused": retransmitter.refused_sends,
             "heartbeats": retransmitter.heartbeats,
             "elapsed_s": self.published.as_duration().as_secs_f64(),
+            "pace_error": self.pace_error.map(times::json),
             "lines": { "a": line(Line::A), "b": self.has_line_b.then(|| line(Line::B)) },
         })
     }

@@ -37,6 +37,9 @@ pub struct RepairOptions {
     /// Give the thread that answers this real-time priority (SCHED_FIFO)
     #[arg(long, value_name = "1..99", value_parser = clap::value_parser!(u8).range(1..=99))]
     answer_priority: Option<u8>,
+    /// Keep the way from a request to its answer warm: go through it at this interval, 50us to 1ms, when there is no request
+    #[arg(long, value_name = "DURATION", value_parser = options::positive_duration)]
+    keep_warm: Option<Duration>,
 }
 
 impl RepairOptions {
@@ -49,6 +52,9 @@ impl RepairOptions {
         }
         if let Some(budget) = self.repair_budget {
             builder = builder.repair_budget(budget);
+        }
+        if let Some(interval) = self.keep_warm {
+            builder = builder.keep_warm(interval);
         }
         if let Some(budget) = self.client_budget {
             builder = builder.client_budget(budget);

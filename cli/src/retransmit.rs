@@ -1,5 +1,6 @@
 //! `seqcast retransmit`: answers for the ring of a publisher in another process, dead or alive.
 
+use crate::headroom;
 use crate::interrupt::Interrupt;
 use crate::options::{self, DEFAULT_REQUESTS, DESTINATION_FORM};
 use crate::outcome::{Condition, Outcome};
@@ -7,7 +8,9 @@ use crate::progress::count;
 use crate::publish::option_of;
 use crate::repair::{self, RepairOptions};
 use seqcast_protocol::SessionId;
-use seqcast_publisher::{ClientReport, Line, LineDestination, OpenError, Publisher, Retransmitter, RingFileError};
+use seqcast_publisher::{
+    ClientReport, Headroom, Line, LineDestination, OpenError, Publisher, Retransmitter, RingFileError,
+};
 use seqcast_recovery::Nanos;
 use seqcast_transport::wait_readable;
 use serde_json::json;
@@ -70,16 +73,19 @@ fn retransmit(options: &Options) -> Result<Outcome, Outcome> {
     let Some(mut retransmitter) = open(options, &interrupt)? else { return Ok(Outcome::default()) };
     options.repair.prepare_thread()?;
     let fds = retransmitter.fds();
+    let mut retained = retransmitter.retained();
     while !interrupt.is_raised() {
         if retransmitter.do_work() == 0 {
+            // Looked at now and then, so that it knows the present rate.
+            retained = retransmitter.retained();
             let timeout = retransmitter.timeout().min(LONGEST_WAIT);
             wait_readable(&fds, Some(timeout)).map_err(|error| Outcome::failed(&error))?;
         }
     }
     let mut outcome = Outcome::default();
-    print(&retransmitter);
+    print(&retransmitter, retained.as_ref());
     if options.json
-        && let Err(error) = writeln!(std::io::stdout().lock(), "{}", summary(&retransmitter))
+        && let Err(error) = writeln!(std::io::stdout().lock(), "{}", summary(&retransmitter, retained.as_ref()))
     {
         outcome.add(Condition::Failed(format!("--json: {error}")));
     }
@@ -124,7 +130,7 @@ fn open(options: &Options, interrupt: &Interrupt) -> Result<Option<Retransmitter
     Ok(None)
 }
 
-fn print(retransmitter: &Retransmitter) {
+fn print(retransmitter: &Retransmitter, retained: Option<&Headroom>) {
     let counters = retransmitter.counters();
     let responder = &counters.responder;
     let mut stderr = std::io::stderr().lock();
@@ -140,16 +146,20 @@ fn print(retransmitter: &Retransmitter) {
         responder.refused.iter().sum::<u64>(),
         count(counters.heartbeats, "heartbeat"),
     );
+    if let Some(retained) = retained {
+        let _ = writeln!(stderr, "retained: {}", headroom::in_words(retained));
+    }
     for words in repair::clients_in_words(&clients(retransmitter)) {
         let _ = writeln!(stderr, "{words}");
     }
 }
 
-fn summary(retransmitter: &Retransmitter) -> serde_json::Value {
+fn summary(retransmitter: &Retransmitter, retained: Option<&Headroom>) -> serde_json::Value {
     let counters = retransmitter.counters();
     let clients = clients(retransmitter);
     json!({
         "session": retransmitter.session().to_string(),
+        "retained": headroom::json(retained),
         "requests": counters.responder.requests,
         "retransmissions": counters.responder.retransmissions,
         "retransmitted_messages": counters.responder.messages,

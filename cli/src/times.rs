@@ -30,6 +30,26 @@ pub fn in_words(time: Nanos) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
+/// A time since 1970 as a date and time of day (RFC 3339, UTC): `2026-11-21T14:30:00.123456789Z`.
+#[must_use]
+pub fn utc(time: Nanos) -> String {
+    const DAY_S: u64 = 86_400;
+    let (seconds, ns) = (time.0 / 1_000_000_000, time.0 % 1_000_000_000);
+    let (days, second) = (seconds / DAY_S, seconds % DAY_S);
+    // Years begin in March, so that the day that some lack is the last; 719,468 days lie before 1970. The calendar repeats
+    // after 146,097 days, 400 years.
+    let day = days + 719_468;
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // From March on, five months have 153 days.
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (year, month) = if month < 10 { (year, month + 3) } else { (year + 1, month - 9) };
+    let [hour, minute, second] = [second / 3_600, second / 60 % 60, second % 60];
+    format!("{:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ns:09}Z", year + era * 400)
+}
+
 /// The distribution in words: `median 41.2 µs, p99 367 µs, most 1.21 ms`; `none` without samples.
 #[must_use]
 pub fn distribution(histogram: &Histogram<u64>) -> String {
@@ -70,6 +90,22 @@ mod tests {
         let words =
             [0, 999, 1_000, 41_249, 367_000, 1_734_000, 99_960_000, 12_000_000_000].map(|ns| in_words(Nanos(ns)));
         assert_eq!(words, ["0 ns", "999 ns", "1.00 µs", "41.2 µs", "367 µs", "1.73 ms", "100.0 ms", "12.0 s"]);
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let dates = [0, 951_782_399, 951_782_400, 1_709_164_800, 1_735_689_599, 4_107_542_400, 18_446_744_073]
+            .map(|seconds| utc(Nanos::from_secs(seconds) + Nanos(5)));
+        let expected = [
+            "1970-01-01T00:00:00.000000005Z",
+            "2000-02-28T23:59:59.000000005Z",
+            "2000-02-29T00:00:00.000000005Z",
+            "2024-02-29T00:00:00.000000005Z",
+            "2024-12-31T23:59:59.000000005Z",
+            "2100-03-01T00:00:00.000000005Z",
+            "2554-07-21T23:34:33.000000005Z",
+        ];
+        assert_eq!(dates, expected);
     }
 
     #[test]

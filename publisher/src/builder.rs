@@ -4,16 +4,17 @@ use crate::OpenError;
 use crate::alarm::Alarm;
 use crate::line::{LineDestination, LineSender, LineSettings};
 use crate::publisher::{Publisher, Service};
-use crate::retransmitter::{Retransmitter, RetransmitterCounters};
+use crate::retransmitter::{REQUEST_BUFFER_BYTES, Retransmitter, RetransmitterCounters};
 use crate::ring::{self, Ring};
 use crate::thread::RetransmitterThread;
+use crate::warm::Warmer;
 use crate::watch::Watch;
 use seqcast_protocol::{HEADER_BYTES, SessionId};
 use seqcast_recovery::{
-    Budget, Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Network, Publication, Responder,
-    ResponderConfig, RingReader, RingSize,
+    Budget, Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Network, Publication, Rate,
+    Responder, ResponderConfig, RingReader, RingSize,
 };
-use seqcast_transport::{BufferGrant, Clock, Interface, Mapping, UnicastSocket, pin_to_core, set_fifo_priority};
+use seqcast_transport::{BufferGrant, Clock, Inbox, Interface, Mapping, UnicastSocket, pin_to_core, set_fifo_priority};
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub struct PublisherBuilder {
     request_buffer_bytes: Option<usize>,
     retransmitter_core: Option<usize>,
     retransmitter_priority: Option<u8>,
+    keep_warm: Option<Duration>,
 }
 
 impl PublisherBuilder {
@@ -57,6 +59,7 @@ impl PublisherBuilder {
             request_buffer_bytes: Some(1 << 20),
             retransmitter_core: None,
             retransmitter_priority: None,
+            keep_warm: None,
         }
     }
 
@@ -230,6 +233,16 @@ impl PublisherBuilder {
         self
     }
 
+    /// Keeps the way from a request to its answer warm: whoever does the retransmitter's work goes through it at this interval
+    /// when there is no request, with a datagram to itself, so that the first request behind a pause is answered about as fast
+    /// as one among many. 50 µs to 1 ms is of use; each time takes some microseconds of its core, also of a publisher that
+    /// is idle. Off unless set.
+    #[must_use]
+    pub fn keep_warm(mut self, interval: Duration) -> Self {
+        self.keep_warm = Some(interval);
+        self
+    }
+
     /// Opens the publisher: reserves and touches all memory, opens all sockets, starts the retransmitter.
     ///
     /// # Errors
@@ -342,11 +355,17 @@ impl PublisherBuilder {
         }
         self.warn_if_secluded();
         let request_address = socket.as_ref().map(UnicastSocket::local_address);
-        let session = ring.session();
+        let max_datagram = self.line_settings.max_datagram;
+        let warmer = self.keep_warm.zip(socket.as_ref());
+        let warmer = warmer.map(|(interval, socket)| Warmer::new(ring.clone(), max_datagram, socket, interval));
+        let now = Clock::now();
+        let (session, rate) = (ring.session(), Rate::new(now, ring.next()));
         let retransmitter = Retransmitter {
-            responder: Responder::new(ring, self.line_settings.max_datagram, self.responder),
-            heartbeat: Heartbeat::new(self.heartbeat, session, Clock::now()),
+            responder: Responder::new(ring, max_datagram, self.responder),
+            heartbeat: Heartbeat::new(self.heartbeat, session, now),
             socket,
+            inbox: Inbox::of_short(REQUEST_BUFFER_BYTES),
+            warmer,
             lines,
             counters: RetransmitterCounters::default(),
             alarm,
@@ -354,6 +373,7 @@ impl PublisherBuilder {
             awaits_wake: false,
             watch: None,
             heartbeat_config: self.heartbeat,
+            rate,
         };
         Ok((retransmitter, request_address))
     }

@@ -34,6 +34,7 @@ mod retransmitter;
 mod ring;
 mod thread;
 mod typed_claim;
+mod warm;
 mod watch;
 
 pub use builder::PublisherBuilder;
@@ -44,6 +45,6 @@ pub use retransmitter::{Retransmitter, RetransmitterCounters};
 pub use ring::{RingFileError, ring_session};
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{
-    Budget, ClaimError, ClientReport, Line, Nanos, Network, NetworkError, Refusal, ResponderCounters,
+    Budget, ClaimError, ClientReport, Headroom, Line, Nanos, Network, NetworkError, Refusal, ResponderCounters,
 };
 pub use typed_claim::TypedClaim;

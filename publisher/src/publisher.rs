@@ -7,8 +7,8 @@ use crate::retransmitter::{Retransmitter, RetransmitterCounters};
 use crate::thread::RetransmitterThread;
 use crate::{PublishError, TypedClaim};
 use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
-use seqcast_recovery::{ClientReport, Nanos, Publication};
-use seqcast_transport::{Mapping, SharedFile, wait_readable};
+use seqcast_recovery::{ClientReport, Headroom, Nanos, Publication, Rate};
+use seqcast_transport::{Clock, Mapping, SharedFile, wait_readable};
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +75,7 @@ pub struct Publisher {
     alarm: Option<Arc<Alarm>>,
     service: Service,
     messages: u64,
+    rate: Rate,
 }
 
 impl Publisher {
@@ -92,7 +93,8 @@ impl Publisher {
         alarm: Option<Arc<Alarm>>,
     ) -> Self {
         let service = Service::Elsewhere;
-        Self { publication, _ring_file: ring_file, lines, request_address, alarm, service, messages: 0 }
+        let rate = Rate::new(Clock::now(), publication.ring().next());
+        Self { publication, _ring_file: ring_file, lines, request_address, alarm, service, messages: 0, rate }
     }
 
     pub(crate) fn set_service(&mut self, service: Service) {
@@ -133,6 +135,14 @@ impl Publisher {
     #[must_use]
     pub fn retain_bytes(&self) -> usize {
         self.publication.ring().size().data_words * size_of::<u64>()
+    }
+
+    /// What is retained: how far a subscriber can be behind and still be answered. The time says how long ago the oldest
+    /// message was published, if that was at the present rate.
+    pub fn retained(&mut self) -> Headroom {
+        let ring = self.publication.ring();
+        let (now, next, span) = (Clock::now(), ring.next(), ring.retained());
+        self.rate.headroom(now, next, span)
     }
 
     /// Hands out `bytes` of zeroed space for the next message, `0..=max_message_bytes()`; its alignment is 1.

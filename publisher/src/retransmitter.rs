@@ -3,10 +3,13 @@
 
 use crate::alarm::Alarm;
 use crate::line::{LineSender, Outcome};
+use crate::warm::Warmer;
 use crate::watch::Watch;
 use seqcast_protocol::{HEADER_BYTES, SessionId};
-use seqcast_recovery::{ClientReport, Heartbeat, HeartbeatConfig, Nanos, Responder, ResponderCounters, Run};
-use seqcast_transport::{Clock, Mapping, UnicastSocket};
+use seqcast_recovery::{
+    ClientReport, Headroom, Heartbeat, HeartbeatConfig, Nanos, Rate, Responder, ResponderCounters, Run,
+};
+use seqcast_transport::{Clock, Inbox, Mapping, UnicastSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
@@ -35,7 +38,7 @@ const BUSY_WAIT: Nanos = Nanos::from_micros(400);
 const DOZE_AFTER: Nanos = Nanos::from_secs(1);
 
 /// Bytes of the buffer for a request: one more than a request has, so that longer datagrams are seen to be malformed.
-const REQUEST_BUFFER_BYTES: usize = HEADER_BYTES + 1;
+pub(crate) const REQUEST_BUFFER_BYTES: usize = HEADER_BYTES + 1;
 
 /// What a retransmitter has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +68,9 @@ pub struct Retransmitter {
     pub(crate) responder: Responder<Mapping>,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) socket: Option<UnicastSocket>,
+    /// What the socket receives into.
+    pub(crate) inbox: Inbox,
+    pub(crate) warmer: Option<Warmer>,
     pub(crate) lines: Vec<LineSender>,
     pub(crate) counters: RetransmitterCounters,
     /// `None` when the publishing thread does this work.
@@ -76,6 +82,7 @@ pub struct Retransmitter {
     /// The file of the ring, when its publisher is another process.
     pub(crate) watch: Option<Watch>,
     pub(crate) heartbeat_config: HeartbeatConfig,
+    pub(crate) rate: Rate,
 }
 
 impl Retransmitter {
@@ -92,7 +99,12 @@ impl Retransmitter {
         let now = Clock::now();
         self.look_at_file(now);
         let limits = if self.alarm.is_some() { ON_ITS_OWN } else { INLINE };
-        self.take_requests(now, limits.requests) + self.answer(now, limits.answers) + self.send_heartbeat(now)
+        let work =
+            self.take_requests(now, limits.requests) + self.answer(now, limits.answers) + self.send_heartbeat(now);
+        if let (Some(warmer), Some(socket), 0) = (&mut self.warmer, &self.socket, work) {
+            warmer.warm(now, socket);
+        }
+        work
     }
 
     /// How long to wait now, if the last duty cycle did nothing. While nothing is sent for more than a second that is until
@@ -105,6 +117,7 @@ impl Retransmitter {
             None => self.heartbeat.due(),
         };
         let due = self.responder.next_answer_at().map_or(heartbeat, |at| at.min(heartbeat));
+        let due = self.warmer.as_ref().map_or(due, |warmer| warmer.due().min(due));
         let Some(alarm) = &self.alarm else { return due - now };
         if self.watch.is_some() {
             return due - now;
@@ -139,6 +152,14 @@ impl Retransmitter {
         self.responder.ring().session()
     }
 
+    /// What is retained in the ring that it serves, as [`Publisher::retained`](crate::Publisher::retained); `None` when the
+    /// ring is damaged.
+    pub fn retained(&mut self) -> Option<Headroom> {
+        let ring = self.responder.ring();
+        let (next, span) = (ring.next(), ring.retained()?);
+        Some(self.rate.headroom(Clock::now(), next, span))
+    }
+
     /// What is known of each client, by address.
     pub fn clients(&self) -> impl ExactSizeIterator<Item = &ClientReport> {
         self.responder.clients()
@@ -152,15 +173,27 @@ impl Retransmitter {
 
     fn take_requests(&mut self, now: Nanos, limit: usize) -> usize {
         let Some(socket) = &self.socket else { return 0 };
-        let mut buffer = [0; REQUEST_BUFFER_BYTES];
-        for count in 0..limit {
-            // An error here is one that an earlier answer has met; the socket goes on.
-            let Ok(Some((length, client))) = socket.recv_from(&mut buffer) else { return count };
-            if self.responder.handle_request(now, client, &buffer[..length]).is_ok() {
-                self.heartbeat.handle_request(now);
+        let mut count = 0;
+        // An error here is one that an earlier answer has met; the socket goes on.
+        while count < limit
+            && let Ok(true) = self.inbox.fill(socket.as_raw_fd())
+        {
+            let is_last = !self.inbox.is_full();
+            while let Some(place) = self.inbox.pop() {
+                let client = self.inbox.sender();
+                if self.warmer.is_some() && client == socket.local_address() {
+                    continue;
+                }
+                count += 1;
+                if self.responder.handle_request(now, client, self.inbox.datagram(place)).is_ok() {
+                    self.heartbeat.handle_request(now);
+                }
+            }
+            if is_last {
+                break;
             }
         }
-        limit
+        count
     }
 
     fn answer(&mut self, now: Nanos, limit: usize) -> usize {
@@ -179,6 +212,9 @@ impl Retransmitter {
         let Some(watch) = &mut self.watch else { return };
         if let Some(ring) = watch.look(now) {
             self.heartbeat = Heartbeat::new(self.heartbeat_config, ring.session(), now);
+            if let Some(warmer) = &mut self.warmer {
+                warmer.replace_ring(ring.clone());
+            }
             self.responder.replace_ring(ring);
         }
         self.responder.offer_retained(!watch.has_writer());

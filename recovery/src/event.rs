@@ -171,7 +171,9 @@ pub enum Status {
         /// How long.
         elapsed: Nanos,
     },
-    /// Everything that is known to exist has been delivered for the first time; the subscription is live from here on.
+    /// Everything that is known to exist has been delivered or reported lost, and nothing that has arrived lies unread: the
+    /// subscription is live from here on. Told once in each session, not again when its numbers begin again; what is missed
+    /// later is told by gaps. With a start at a number that has yet to come, it is told of that number at once.
     CaughtUp {
         /// The next number.
         next: SequenceNumber,

@@ -32,7 +32,7 @@
 //! [`Subscription::poll_request`] until it has nothing, all with one reading of a clock that never goes back. The next
 //! duty cycle comes when something arrives, at [`Subscription::timeout`], or at once if this one did anything. When a call
 //! returns `Break` because the sink did, the datagram that was being delivered goes to [`Subscription::resume`] before any
-//! other call but `poll_request`.**
+//! other call but `poll_request`.** Whoever leaves datagrams unread says so by [`Subscription::note_backlog`].
 //!
 //! ## The driving contract of a publication
 //!
@@ -62,6 +62,7 @@ mod network;
 mod packing;
 mod publication;
 mod random;
+mod rate;
 mod record;
 mod reports;
 mod requester;
@@ -87,12 +88,13 @@ pub use impairment::{Impairment, ImpairmentConfig, ImpairmentCounters, Impairmen
 pub use network::{Network, NetworkError};
 pub use publication::{Claim, ClaimError, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Publication};
 pub use random::Random;
+pub use rate::{Headroom, Rate};
 pub use record::GapRecord;
 pub use requester::RequestConfig;
 pub use responder::{Budget, ClientReport, Refusal, Responder, ResponderConfig, ResponderCounters};
 pub use ring::{
     Followed, MAX_BLOCKS_BYTES, RetainError, RingError, RingFollower, RingRead, RingReadError, RingReader, RingSize,
-    RingWriter,
+    RingSpan, RingWriter,
 };
 pub use run::{MAX_RUN_PACKETS, Run};
 pub use subscription::{OutgoingRequest, Subscription};

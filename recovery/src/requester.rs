@@ -146,6 +146,9 @@ impl Requester {
         if !self.outstanding.iter().any(is_answer) {
             return false;
         }
+        // They may have been asked of other targets before, whose answers are no measure of what is asked in their place.
+        let ends = self.outstanding.iter().filter(|request| is_answer(request)).map(|request| request.range.end());
+        self.ambiguous_below = ends.fold(self.ambiguous_below, SequenceNumber::max);
         self.outstanding.retain(|request| !is_answer(request));
         self.oldest[target] = self.oldest[target].max(oldest);
         true
@@ -334,6 +337,22 @@ mod tests {
         assert_eq!(requester.poll(Nanos(1), &gaps, u64::MAX, 1).unwrap().target, 1);
         assert!(requester.handle_oldest(1, 40));
         assert_eq!(requester.oldest(), 40);
+    }
+
+    #[test]
+    fn an_answer_to_a_request_that_another_target_ended_is_no_measure() {
+        let mut requester = Requester::new(RequestConfig::default(), 2, 1);
+        let gaps = missing(&[(1, 2)]);
+        // Asked of 0, then of 1, then of 0 again, which does not retain it any more: so it is asked of 1 anew.
+        for target in [0, 1, 0] {
+            let at = requester.next_retry().unwrap_or(Nanos::ZERO);
+            assert_eq!(requester.poll(at, &gaps, u64::MAX, 1).unwrap().target, target);
+        }
+        assert!(requester.handle_oldest(0, 50));
+        let anew = requester.poll(Nanos::from_secs(1), &gaps, u64::MAX, 1).unwrap();
+        assert_eq!((anew.target, anew.is_retry), (1, false));
+        requester.handle_answer(Nanos::from_secs(1), 1, range(1, 2));
+        assert_eq!(requester.round_trip(), None, "it may answer what 1 was asked before");
     }
 
     #[test]

@@ -22,8 +22,9 @@ pub(crate) struct Rewinds {
     fingerprints: Fingerprints,
     /// By `Line::index`: the numbers of the packet that is suspected, if the line's last one is.
     suspects: [Option<SequenceRange>; 2],
-    /// The lower of the suspects, with all its bytes.
+    /// The lower of the suspects, with all its bytes, and its line.
     held: Box<[u8]>,
+    held_by: Line,
     held_bytes: usize,
 }
 
@@ -33,6 +34,7 @@ impl Rewinds {
             fingerprints: Fingerprints::new(),
             suspects: [None; 2],
             held: vec![1; DATAGRAM_BYTES].into_boxed_slice(),
+            held_by: Line::A,
             held_bytes: 0,
         }
     }
@@ -74,7 +76,7 @@ impl Rewinds {
         let is_lowest = self.suspects[1 - line.index()].is_none_or(|other| range.start() <= other.start());
         if is_lowest && datagram.len() <= DATAGRAM_BYTES {
             self.held[..datagram.len()].copy_from_slice(datagram);
-            self.held_bytes = datagram.len();
+            (self.held_by, self.held_bytes) = (line, datagram.len());
         }
         None
     }
@@ -89,8 +91,8 @@ impl Rewinds {
         (self.suspects, self.held_bytes) = ([None; 2], 0);
     }
 
-    /// The lower of the packets that are suspected.
-    pub(crate) fn held(&self) -> Option<Packet<'_>> {
-        Packet::parse(&self.held[..self.held_bytes]).ok()
+    /// The lower of the packets that are suspected, and its line.
+    pub(crate) fn held(&self) -> Option<(Line, Packet<'_>)> {
+        Packet::parse(&self.held[..self.held_bytes]).ok().map(|packet| (self.held_by, packet))
     }
 }

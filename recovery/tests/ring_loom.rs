@@ -5,7 +5,7 @@
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 use seqcast_protocol::{SequenceRange, SessionId};
-use seqcast_recovery::{Doze, RingReadError, RingReader, RingSize, RingWriter};
+use seqcast_recovery::{Doze, Followed, RingFollower, RingReadError, RingReader, RingSize, RingWriter};
 use std::sync::Arc;
 
 type Memory = Arc<[AtomicU64]>;
@@ -117,7 +117,7 @@ fn a_commit_word_is_never_seen_before_what_it_commits() {
         let data = &memory[40..];
         let commit = data[0].load(Ordering::Acquire);
         if commit != 0 {
-            assert_eq!(commit, 16 << 16 | 1);
+            assert_eq!(commit, 1 << 33 | 16 << 16 | 1);
             let words = [1, 2, 3].map(|word| data[word].load(Ordering::Relaxed).to_ne_bytes());
             assert_eq!((words.as_flattened()[..16].to_vec(), words[2]), (block(1, 2), [0; 8]));
         }
@@ -141,6 +141,86 @@ fn a_reader_that_goes_on_from_record_to_record_is_told_when_it_is_overtaken() {
         read(&mut reader, SequenceRange::new(1, 9), |_| 1);
         thread.join().unwrap();
     });
+}
+
+/// Looks `polls` times for what comes next, and asserts that it is whole and right, in order, or told to be overtaken.
+fn follow(follower: &mut RingFollower<Memory>, polls: usize, words_of: impl Fn(u64) -> usize) {
+    let mut out = [0; 64];
+    for _ in 0..polls {
+        let next = follower.next();
+        match follower.poll(&mut out).expect("nobody damages it") {
+            Followed::Packet { range, bytes } => {
+                assert_eq!(range, SequenceRange::with_count(next, 1));
+                assert_eq!(out[..bytes], block(next, words_of(next)));
+            }
+            Followed::Overtaken { oldest } => assert!(oldest >= next && follower.next() == oldest),
+            Followed::Nothing => assert_eq!(follower.next(), next),
+        }
+    }
+}
+
+#[test]
+fn a_follower_gets_each_packet_whole_or_is_told_that_it_was_overtaken() {
+    model(|| {
+        // Two packets of one word fit, and wrap: where the follower is, the writer will be.
+        let mut writer = ring(8, 8, 8);
+        let mut follower = RingFollower::new(writer.reader(), 1).unwrap();
+        for number in 1..=2 {
+            writer.retain(1, &block(number, 1)).unwrap();
+        }
+        let thread = thread::spawn(move || {
+            for number in 3..=5 {
+                writer.retain(1, &block(number, 1)).unwrap();
+            }
+        });
+        follow(&mut follower, 2, |_| 1);
+        thread.join().unwrap();
+        follow(&mut follower, 6, |_| 1);
+        assert_eq!(follower.next(), 6, "all that is left was taken");
+    });
+}
+
+#[test]
+fn a_follower_that_waits_takes_no_word_of_an_older_packet_for_the_next() {
+    model(|| {
+        // Of different lengths, so that what an older packet left stands where the next one is waited for.
+        let words_of = |number: u64| if number.is_multiple_of(2) { 1 } else { 2 };
+        let mut writer = ring(8, 8, 16);
+        for number in 1..=3 {
+            writer.retain(1, &block(number, words_of(number))).unwrap();
+        }
+        let mut follower = RingFollower::new(writer.reader(), u64::MAX).unwrap();
+        assert_eq!(follower.next(), 4);
+        let thread = thread::spawn(move || {
+            writer.retain(1, &block(4, words_of(4))).unwrap();
+            writer.retain(1, &block(5, words_of(5))).unwrap();
+        });
+        follow(&mut follower, 3, words_of);
+        thread.join().unwrap();
+        follow(&mut follower, 4, words_of);
+        assert_eq!(follower.next(), 6);
+    });
+}
+
+#[test]
+fn whoever_begins_to_follow_while_packets_are_overwritten_finds_a_place() {
+    for first in [0, 2, u64::MAX] {
+        model(move || {
+            let mut writer = ring(8, 2, 8);
+            for number in 1..=3 {
+                writer.retain(1, &block(number, 1)).unwrap();
+            }
+            let reader = writer.reader();
+            let thread = thread::spawn(move || {
+                writer.retain(1, &block(4, 1)).unwrap();
+            });
+            let mut follower = RingFollower::new(reader, first).expect("nobody damages it");
+            follow(&mut follower, 1, |_| 1);
+            thread.join().unwrap();
+            follow(&mut follower, 4, |_| 1);
+            assert_eq!(follower.next(), 5);
+        });
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::ring::RingFileError;
 use seqcast_recovery::Line;
-use seqcast_transport::{AddressError, InterfaceError, SocketError};
+use seqcast_transport::{AddressError, BusyPollError, InterfaceError, SocketError};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::{error, fmt};
@@ -75,6 +75,10 @@ pub enum OpenError {
     Ring(PathBuf, RingFileError),
     /// The socket toward a request address cannot be opened.
     RecoverFrom(SocketAddrV4, SocketError),
+    /// The socket that keeps requests warm cannot be opened.
+    KeepWarm(SocketError),
+    /// The kernel does not busy-poll for a line.
+    BusyPoll(Line, BusyPollError),
     /// More request addresses were set than can be waited for together with the lines.
     TooManyTargets {
         /// The most there can be.
@@ -100,6 +104,8 @@ impl fmt::Display for OpenError {
                 }
                 Ok(())
             }
+            Self::KeepWarm(error) => write!(f, "keep_warm: {error}"),
+            Self::BusyPoll(line, error) => write!(f, "line {line:?}, busy_poll: {error}"),
             Self::TooManyTargets { limit } => write!(f, "there are more than {limit} request addresses (recover_from)"),
             Self::WindowTooLarge => f.write_str("the reorder window must be smaller than 4 GiB and 2^31 messages"),
             Self::StartZero => f.write_str("start: the first number of a session is 1"),
@@ -111,7 +117,8 @@ impl error::Error for OpenError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Interface(_, error) => error.source(),
-            Self::Line(_, error) | Self::RecoverFrom(_, error) => error.source(),
+            Self::Line(_, error) | Self::RecoverFrom(_, error) | Self::KeepWarm(error) => error.source(),
+            Self::BusyPoll(_, error) => error.source(),
             Self::Ring(_, error) => Some(error),
             Self::NoLine | Self::TooManyTargets { .. } | Self::WindowTooLarge | Self::StartZero => None,
         }

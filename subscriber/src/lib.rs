@@ -31,12 +31,15 @@
 //! * [`Subscriber::poll`] is one duty cycle on the caller's thread. Malformed and foreign datagrams are counted
 //!   ([`SubscriberCounters`]), never errors.
 //! * A subscriber that is too slow is overwritten, and told so exactly; it never slows the publisher or its neighbours.
+//! * [`Subscriber::wait_until_caught_up`] returns when the subscriber is live; [`Subscriber::headroom`] says how far it may fall
+//!   behind a ring on this host.
 //! * To wait instead of spinning:
 //!   `idle.idle_until_readable(work, subscriber.fds(), subscriber.timeout().map(Into::into))?` with
 //!   [`IdleStrategy::Block`], or register the subscriber with mio.
 //! * Nothing leaves on an interface other than loopback unless a line or the builder names it.
 
 mod builder;
+mod catch_up;
 mod error;
 mod event_loop;
 mod histograms;
@@ -47,8 +50,10 @@ mod path;
 mod ring;
 mod subscriber;
 mod target;
+mod warm;
 
 pub use builder::SubscriberBuilder;
+pub use catch_up::CatchUp;
 pub use error::{LineSourceError, OpenError};
 pub use histograms::Histograms;
 pub use line::LineSource;
@@ -56,9 +61,9 @@ pub use offset::{Offset, OffsetError, StoredOffset};
 pub use ring::RingFileError;
 pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{
-    Counters, EndOfSession, Event, Gap, GapOrigin, GapPolicy, GapRecord, ImpairmentConfig, ImpairmentCounters, Line,
-    LineCounters, Loss, LossCause, Message, Nanos, NewSession, PreviousSession, Recovered, RequestConfig, RewindPolicy,
-    Rewound, SessionChoice, Source, Start, Status, Subscription,
+    Counters, EndOfSession, Event, Gap, GapOrigin, GapPolicy, GapRecord, Headroom, ImpairmentConfig,
+    ImpairmentCounters, Line, LineCounters, Loss, LossCause, Message, Nanos, NewSession, PreviousSession, Recovered,
+    RequestConfig, RewindPolicy, Rewound, SessionChoice, Source, Start, Status, Subscription,
 };
 pub use seqcast_transport::{Idle, IdleStrategy, PinError, pin_to_core};
 pub use subscriber::{Subscriber, SubscriberCounters};

@@ -5,10 +5,13 @@ use crate::intake::Intake;
 use crate::path::{Arrival, Receive};
 use crate::ring::{Beginning, RingLine};
 use seqcast_recovery::{Line, Nanos};
-use seqcast_transport::{BufferGrant, Inbox, Interface, LineAddress, MulticastReceiver, UnicastSocket, kernel_drops};
+use seqcast_transport::{
+    BufferGrant, Inbox, Interface, LineAddress, MulticastReceiver, UnicastSocket, kernel_drops, set_busy_poll,
+};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fmt, io, str::FromStr};
 
 /// Where a line's packets come from: `GROUP:PORT[@INTERFACE][,source=ADDRESS]`; where there is no multicast, a unicast
@@ -46,6 +49,15 @@ impl LineSource {
     #[must_use]
     pub fn ring(file: impl Into<PathBuf>) -> Self {
         Self(Kind::Ring(file.into()))
+    }
+
+    /// The address to listen at, and the only sender to hear, unless it is a ring.
+    #[must_use]
+    pub fn address(&self) -> Option<(&LineAddress, Option<Ipv4Addr>)> {
+        match &self.0 {
+            Kind::Socket { address, source } => Some((address, *source)),
+            Kind::Ring(_) => None,
+        }
     }
 
     /// The file of the ring, if it is one.
@@ -112,6 +124,7 @@ pub(crate) struct LineSettings {
     pub(crate) receive_buffer_bytes: Option<usize>,
     /// Whether the kernel may hand over what was sent together as one buffer.
     pub(crate) coalescing: bool,
+    pub(crate) busy_poll: Option<Duration>,
 }
 
 /// Opens the line; returns its socket, and its interface unless it is a ring, which is followed from its beginning on.
@@ -125,7 +138,7 @@ pub(crate) fn open(
         Kind::Socket { address, source } => (address, source),
         Kind::Ring(file) => {
             let ring = RingLine::open(file, beginning).map_err(|error| OpenError::Ring(file.clone(), error))?;
-            return Ok((LineSocket { socket: Socket::Ring(ring), source: None, other_sources: 0 }, None));
+            return Ok((LineSocket { socket: Socket::Ring(Box::new(ring)), source: None, other_sources: 0 }, None));
         }
     };
     let own_interface = match address {
@@ -153,6 +166,9 @@ pub(crate) fn open(
         UdpSocket::Unicast(socket) => socket.buffer(),
     };
     warn_if_partial(&format_args!("line {line:?}"), buffer);
+    if let Some(time) = settings.busy_poll {
+        set_busy_poll(socket.as_raw_fd(), time).map_err(|error| OpenError::BusyPoll(line, error))?;
+    }
     let intake = Intake::new(socket.as_raw_fd(), settings.coalescing);
     Ok((LineSocket { socket: Socket::Udp(socket, intake), source: *source, other_sources: 0 }, Some(interface)))
 }
@@ -169,7 +185,24 @@ pub(crate) struct LineSocket {
 #[derive(Debug)]
 enum Socket {
     Udp(UdpSocket, Intake),
-    Ring(RingLine),
+    Ring(Box<RingLine>),
+}
+
+impl LineSocket {
+    pub(crate) fn ring(&mut self) -> Option<&mut RingLine> {
+        match &mut self.socket {
+            Socket::Ring(ring) => Some(ring),
+            Socket::Udp(..) => None,
+        }
+    }
+
+    /// When to look again, if nothing tells that something has come.
+    pub(crate) fn look_at(&self) -> Option<Nanos> {
+        match &self.socket {
+            Socket::Ring(ring) => Some(ring.look_at()),
+            Socket::Udp(..) => None,
+        }
+    }
 }
 
 #[derive(Debug)]

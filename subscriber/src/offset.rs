@@ -16,12 +16,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::{error, fmt, io};
 
 /// Read as a number in the byte order of the machine.
-const MAGIC: u64 = u64::from_le_bytes(*b"sq-offs\x01");
+const MAGIC: u64 = u64::from_le_bytes(*b"sq-offs\x02");
 
 const MAGIC_WORD: usize = 0;
-/// Which of the two records counts: 0, 1, or neither yet.
+/// Which of the two records counts.
 const COUNTS_WORD: usize = 1;
-const NEITHER: u64 = 2;
+/// The first, the second; half of all bits differ between any two of these words, so that damage shows.
+const COUNTS: [u64; 2] = [0x5555_5555_5555_5555, 0x3333_3333_3333_3333];
+/// Neither yet.
+const NEITHER: u64 = 0x0F0F_0F0F_0F0F_0F0F;
 /// Two records, each on a cache line of its own.
 const RECORD_WORDS: [usize; 2] = [8, 16];
 const FILE_WORDS: usize = 24;
@@ -109,12 +112,12 @@ impl StoredOffset {
     #[inline]
     pub fn store(&mut self, offset: Offset) {
         let words = self.file.mapping().as_ref();
-        let record = u64::from(words[COUNTS_WORD].load(Ordering::Relaxed) == 0);
-        let start = RECORD_WORDS[record as usize];
+        let record = usize::from(words[COUNTS_WORD].load(Ordering::Relaxed) == COUNTS[0]);
+        let start = RECORD_WORDS[record];
         for (word, value) in words[start..].iter().zip(with_checksum(offset)) {
             word.store(value, Ordering::Relaxed);
         }
-        words[COUNTS_WORD].store(record, Ordering::Release);
+        words[COUNTS_WORD].store(COUNTS[record], Ordering::Release);
         self.offset = Some(offset);
     }
 }
@@ -134,7 +137,7 @@ fn load(words: &[AtomicU64]) -> Option<Option<Offset>> {
     }
     let start = match words[COUNTS_WORD].load(Ordering::Acquire) {
         NEITHER => return Some(None),
-        record => *RECORD_WORDS.get(usize::try_from(record).ok()?)?,
+        counts => RECORD_WORDS[COUNTS.iter().position(|&word| word == counts)?],
     };
     let mut record = [0; 5];
     for (value, word) in record.iter_mut().zip(&words[start..]) {
@@ -214,7 +217,7 @@ mod tests {
         let mut stored = StoredOffset::open(&place.file()).unwrap();
         stored.store(offset(7));
         let words = stored.file.mapping().clone();
-        let spare = RECORD_WORDS[1 - usize::try_from(words.as_ref()[COUNTS_WORD].load(Ordering::Relaxed)).unwrap()];
+        let spare = RECORD_WORDS[usize::from(words.as_ref()[COUNTS_WORD].load(Ordering::Relaxed) == COUNTS[0])];
         for (index, value) in with_checksum(offset(8)).into_iter().enumerate() {
             words.as_ref()[spare + index].store(value, Ordering::Relaxed);
             assert_eq!(load(words.as_ref()), Some(Some(offset(7))));
@@ -236,13 +239,13 @@ mod tests {
         StoredOffset::open(&place.file()).unwrap().store(offset(7));
         let bytes = fs::read(place.file()).unwrap();
         let meant = [0..16, 64..104];
-        for at in meant.into_iter().flatten() {
+        for bit in meant.into_iter().flatten().flat_map(|at| (0..8).map(move |bit| (at, bit))) {
             let mut damaged = bytes.clone();
-            damaged[at] ^= 0x10;
+            damaged[bit.0] ^= 1 << bit.1;
             fs::write(place.file(), &damaged).unwrap();
             let opened = StoredOffset::open(&place.file()).map(|stored| stored.get());
             // Six bytes behind the ten of a session mean nothing, but are covered all the same.
-            assert!(matches!(opened, Err(OffsetError::Damaged)), "byte {at}: {opened:?}");
+            assert!(matches!(opened, Err(OffsetError::Damaged)), "byte {}, bit {}: {opened:?}", bit.0, bit.1);
             assert_eq!(fs::read(place.file()).unwrap(), damaged);
         }
         for length in [0, 7, 100] {

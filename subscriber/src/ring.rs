@@ -5,7 +5,7 @@
 
 use crate::path::Arrival;
 use seqcast_protocol::{HEADER_BYTES, Header, Request, SequenceNumber, SessionId};
-use seqcast_recovery::{Followed, Nanos, RingError, RingFollower, RingReadError, RingReader, Start};
+use seqcast_recovery::{Followed, Headroom, Nanos, Rate, RingError, RingFollower, RingReadError, RingReader, Start};
 use seqcast_transport::{DATAGRAM_BUFFER_BYTES, Mapping, SharedFile};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,12 @@ const LOOK_FOR_END: Nanos = Nanos::from_millis(1);
 /// How often it looks at the file: whether somebody writes it, whether it is still there. Two system calls; as often as an
 /// idle publisher sends a heartbeat.
 const LOOK_AT_FILE: Nanos = Nanos::from_millis(100);
+
+/// The shortest wait between two looks, to which the kernel adds its timer slack of as much.
+const SHORTEST_WAIT: Nanos = Nanos::from_micros(50);
+
+/// The longest one, after 40 ms without a packet: 200 looks a second. Arbitrary.
+const LONGEST_WAIT: Nanos = Nanos::from_millis(5);
 
 /// Why a file cannot be followed as a ring.
 #[derive(Debug)]
@@ -74,6 +80,10 @@ pub(crate) struct RingLine {
     open: Option<Open>,
     look_for_end_at: Nanos,
     look_at_file_at: Nanos,
+    /// When the last packet came, and when it was looked last.
+    came_at: Nanos,
+    looked_at: Nanos,
+    rate: Option<Rate>,
 }
 
 impl RingLine {
@@ -85,13 +95,33 @@ impl RingLine {
             open: None,
             look_for_end_at: Nanos::ZERO,
             look_at_file_at: Nanos::ZERO,
+            came_at: Nanos::ZERO,
+            looked_at: Nanos::ZERO,
+            rate: None,
         };
         line.find()?;
         Ok(line)
     }
 
-    /// The longest that it may be left alone when nothing has come.
-    pub(crate) const LONGEST_WAIT: Nanos = Nanos::from_micros(200);
+    /// When to look again, if nothing had come at the last look.
+    ///
+    /// It waits an eighth of the time for which nothing has come, within bounds, so that what then comes is late by hardly
+    /// more. A futex would wake sooner, but cannot be waited for together with sockets, and needs a fence in every flush lest
+    /// a wake-up is missed.
+    pub(crate) fn look_at(&self) -> Nanos {
+        let silence = self.looked_at - self.came_at;
+        self.looked_at + Nanos(silence.0 / 8).clamp(SHORTEST_WAIT, LONGEST_WAIT)
+    }
+
+    /// How much more may pass until `needed` is overwritten.
+    pub(crate) fn headroom(&mut self, now: Nanos, session: SessionId, needed: SequenceNumber) -> Option<Headroom> {
+        let ring = self.open.as_ref()?.follower.reader();
+        if ring.session() != session {
+            return None;
+        }
+        let (next, span) = (ring.next(), ring.headroom(needed)?);
+        Some(self.rate.get_or_insert(Rate::new(now, next)).headroom(now, next, span))
+    }
 
     fn find(&mut self) -> Result<(), RingFileError> {
         let Some((file, reader)) = open(&self.path)? else { return Ok(()) };
@@ -120,7 +150,8 @@ impl RingLine {
         };
         let (ring, next) = (follower.reader(), follower.next());
         let (session, is_ended) = (ring.session(), ring.is_ended() && ring.next() == next);
-        if look_at_file && !file.has_writer()? && !file.is_in_place()? {
+        let has_writer = look_at_file && file.has_writer()?;
+        if look_at_file && !has_writer && !file.is_in_place()? {
             self.open = None;
             self.find().map_err(RingFileError::into_io)?;
             return Ok(Arrival::Nothing);
@@ -130,7 +161,7 @@ impl RingLine {
             self.look_for_end_at = self.look_at_file_at;
             return Ok(lay_down(buffer, Header::end_of_session(session, next)));
         }
-        if look_at_file && file.has_writer()? {
+        if has_writer {
             return Ok(lay_down(buffer, Header::heartbeat(session, next)));
         }
         Ok(Arrival::Nothing)
@@ -143,6 +174,7 @@ impl RingLine {
             let (header, blocks) = buffer.split_at_mut(HEADER_BYTES);
             match follower.poll(blocks) {
                 Ok(Followed::Packet { range, bytes }) => {
+                    self.came_at = now;
                     let session = follower.reader().session();
                     header.copy_from_slice(&Header::new(session, range.start(), range.count() as u16).to_bytes());
                     return Ok(Arrival::Datagram(HEADER_BYTES + bytes));
@@ -156,6 +188,7 @@ impl RingLine {
                 }
             }
         }
+        self.looked_at = now;
         if now < self.look_for_end_at { Ok(Arrival::Nothing) } else { self.idle(now, buffer) }
     }
 }
@@ -238,4 +271,42 @@ fn open(path: &Path) -> Result<Option<(SharedFile, RingReader<Mapping>)>, RingFi
 fn lay_down(buffer: &mut [u8], header: Header) -> Arrival<usize> {
     buffer[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
     Arrival::Datagram(HEADER_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seqcast_recovery::{RingSize, RingWriter};
+
+    /// A file of one test, removed at its end.
+    struct Place(PathBuf);
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn the_longer_nothing_comes_the_rarer_it_is_looked_at_until_something_does() {
+        let place = Place(std::env::temp_dir().join(format!("seqcast-look-{}", std::process::id())));
+        let size = RingSize::for_bytes(1 << 16, 64);
+        let mut writer = None;
+        let file = SharedFile::create(&place.0, None, size.words(), |memory| {
+            writer = RingWriter::create(memory.clone(), size, SessionId::UNKNOWN).ok();
+            Ok(())
+        });
+        let (_file, mut writer) = (file.unwrap(), writer.unwrap());
+        let mut line = RingLine::open(&place.0, Beginning { start: Start::Oldest, resume: None }).unwrap();
+        let mut buffer = vec![0; DATAGRAM_BUFFER_BYTES];
+        let mut wait = |now: Nanos| {
+            while line.receive(now, &mut buffer).unwrap() != Arrival::Nothing {}
+            line.look_at() - now
+        };
+        for came_at in [1, 2].map(Nanos::from_secs) {
+            writer.retain(1, &[0, 0]).unwrap();
+            let waits = [0, 400, 8_000, 40_000, 900_000].map(|silence| wait(came_at + Nanos::from_micros(silence)));
+            assert_eq!(waits, [50, 50, 1_000, 5_000, 5_000].map(Nanos::from_micros));
+        }
+    }
 }

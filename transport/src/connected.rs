@@ -35,6 +35,19 @@ impl ConnectedSocket {
         Ok(Self { socket: opening.socket.into(), buffer })
     }
 
+    /// Opens a socket at a free port of `address`, an address of this host, which has itself as its peer.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`SocketError`] that names the step which the kernel refused.
+    pub fn open_to_itself(address: Ipv4Addr) -> Result<Self, SocketError> {
+        let opening = Opening::new(&format_args!("{address} to itself"))?;
+        let buffer = opening.grant(Buffer::Receive, None)?;
+        opening.bind(SocketAddrV4::new(address, 0))?;
+        opening.step(CONNECT, |socket| socket.connect(&socket.local_addr()?))?;
+        Ok(Self { socket: opening.socket.into(), buffer })
+    }
+
     /// Takes the next datagram into `buffer` and returns its length, or `None` when there is none.
     ///
     /// A datagram longer than `buffer` would be cut without notice, so the caller passes
@@ -76,6 +89,15 @@ mod tests {
     use seqcast_recovery::Nanos;
 
     use super::*;
+
+    #[test]
+    fn a_socket_can_be_its_own_peer() {
+        let socket = ConnectedSocket::open_to_itself(Ipv4Addr::LOCALHOST).unwrap();
+        socket.send(b"tick").unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(socket.recv(&mut buffer).unwrap(), Some(4));
+        assert_eq!(socket.recv(&mut buffer).unwrap(), None);
+    }
     use crate::{UnicastSocket, wait_readable};
 
     fn server() -> UnicastSocket {

@@ -3,12 +3,15 @@
 //!
 //! Linux and IPv4 only. Nothing here knows the wire format or decides anything. Every socket is non-blocking, never
 //! lets a datagram be fragmented by IP, and reads back each option that a kernel could silently ignore. All system
-//! calls that the standard library and `socket2` do not offer are in `sys`, `enumeration` and `mapping`, the only unsafe code.
+//! calls that the standard library and `socket2` do not offer are in `sys`, `arrival`, `enumeration` and `mapping`, the only
+//! unsafe code.
 
 #![deny(unsafe_code)]
 
 mod address;
 mod address_error;
+#[expect(unsafe_code, reason = "recvmsg takes raw pointers")]
+mod arrival;
 mod buffer;
 mod clock;
 mod connected;
@@ -20,6 +23,7 @@ mod inbox;
 mod interface;
 #[expect(unsafe_code, reason = "mapped memory is a raw pointer")]
 mod mapping;
+mod memory;
 #[expect(unsafe_code, reason = "system calls that no safe interface offers")]
 mod messages;
 mod offload;
@@ -39,6 +43,7 @@ mod waker;
 
 pub use address::{LineAddress, MAX_UNICAST_ADDRESSES, MulticastAddress, UnicastAddresses};
 pub use address_error::AddressError;
+pub use arrival::{Arrival, StampedReceiver};
 pub use buffer::BufferGrant;
 pub use clock::Clock;
 pub use connected::ConnectedSocket;
@@ -47,7 +52,8 @@ pub use idle::{Idle, IdleStrategy, UnknownIdleStrategy};
 pub use inbox::{Inbox, Place};
 pub use interface::{Interface, InterfaceError};
 pub use mapping::Mapping;
-pub use offload::{can_segment, set_coalescing, set_timestamps};
+pub use memory::{LockError, lock_memory};
+pub use offload::{BusyPollError, can_segment, is_busy_polled, set_busy_poll, set_coalescing, set_timestamps};
 pub use pin::{PinError, pin_to_core};
 pub use priority::{PriorityError, set_fifo_priority};
 pub use receiver::MulticastReceiver;

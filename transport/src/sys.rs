@@ -135,6 +135,18 @@ pub(crate) fn scheduling() -> io::Result<(c_int, c_int)> {
     Ok((policy, parameters.sched_priority))
 }
 
+/// Locks all memory of the process, present and future.
+pub(crate) fn lock_memory() -> io::Result<()> {
+    // SAFETY: mlockall takes no pointer, and changes no memory.
+    check(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) })
+}
+
+#[cfg(test)]
+pub(crate) fn unlock_memory() -> io::Result<()> {
+    // SAFETY: munlockall takes no pointer, and changes no memory.
+    check(unsafe { libc::munlockall() })
+}
+
 /// The lock of the whole file of an open file description (`F_OFD_SETLK`).
 fn whole_file_lock() -> libc::flock {
     // SAFETY: a flock is plain numbers, for which zeros are valid: from the beginning, to the end, however long it gets.

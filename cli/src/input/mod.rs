@@ -15,21 +15,25 @@
 //!
 //! A record that is cut off by the end of the input is a [`Warning`], after everything that came before it; damaged
 //! input is an [`InputError`] that names the offset (of the decompressed bytes, for gzip). Neither panics.
+//!
+//! Whoever looks at the packets of a capture rather than at its messages reads [`Frames`].
 
 mod blocks;
 mod capture;
 mod error;
 mod format;
+mod frames;
 mod lines;
 mod source;
 mod warning;
 
-pub use capture::CaptureCounters;
+pub use capture::{CaptureCounters, Datagram, Skipped};
 pub use error::{InputError, Problem};
 pub use format::Format;
+pub use frames::{Frame, Frames};
 pub use warning::Warning;
 
-use capture::Capture;
+use capture::{Capture, Stamp};
 use seqcast_recovery::Nanos;
 use source::Source;
 use std::fs::File;
@@ -43,6 +47,8 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
     /// When its packet was captured, since 1970; `None` where the format knows no times.
     pub time: Option<Nanos>,
+    /// The number of that packet's frame in the capture, from 1 on; 0 where the format knows no packets.
+    pub frame: u64,
 }
 
 /// Reads messages, one after the other, from a file, standard input, or any reader.
@@ -135,11 +141,12 @@ impl Input {
     #[expect(clippy::should_implement_trait, reason = "a message borrows the buffer, which an Iterator cannot say")]
     pub fn next(&mut self) -> Result<Option<Message<'_>>, InputError> {
         let found = match &mut self.decoder {
-            Decoder::Blocks => blocks::find(&mut self.source).map(|found| found.map(|found| (found, None))),
-            Decoder::Lines => lines::find(&mut self.source).map(|found| found.map(|found| (found, None))),
+            Decoder::Blocks => blocks::find(&mut self.source).map(|found| found.map(|found| (found, Stamp::default()))),
+            Decoder::Lines => lines::find(&mut self.source).map(|found| found.map(|found| (found, Stamp::default()))),
             Decoder::Pcap(capture) => capture.find(&mut self.source),
         };
-        let Some((found, time)) = found.map_err(|problem| InputError::new(&self.name, problem))? else {
+        let Some((found, Stamp { time, frame })) = found.map_err(|problem| InputError::new(&self.name, problem))?
+        else {
             return Ok(None);
         };
         let payload = match (found, &self.decoder) {
@@ -147,7 +154,7 @@ impl Input {
             (Found::Held, _) => &[],
             (Found::Window { at, length }, _) => &self.source.window()[at..at + length],
         };
-        Ok(Some(Message { payload, time }))
+        Ok(Some(Message { payload, time, frame }))
     }
 
     /// What the user should be told about the input so far; complete once [`Input::next`] has returned `None`.
@@ -157,12 +164,7 @@ impl Input {
         if let Decoder::Pcap(capture) = &self.decoder {
             capture.counters().warn(&mut warnings);
         }
-        if let Some(offset) = self.source.cut_record() {
-            warnings.push(Warning::Truncated { offset });
-        }
-        if self.source.is_cut_gzip() {
-            warnings.push(Warning::TruncatedGzip);
-        }
+        warnings.extend(read_warnings(&self.source));
         warnings
     }
 
@@ -174,4 +176,10 @@ impl Input {
             Decoder::Blocks | Decoder::Lines => None,
         }
     }
+}
+
+/// What the user should be told about how an input ended.
+fn read_warnings(source: &Source) -> Vec<Warning> {
+    let cut_record = source.cut_record().map(|offset| Warning::Truncated { offset });
+    cut_record.into_iter().chain(source.is_cut_gzip().then_some(Warning::TruncatedGzip)).collect()
 }

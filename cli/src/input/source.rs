@@ -52,6 +52,11 @@ impl Source {
         source
     }
 
+    /// Where the window begins in the input.
+    pub(super) const fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// What has been read and not been given back.
     pub(super) fn window(&self) -> &[u8] {
         &self.buffer[self.start..self.end]

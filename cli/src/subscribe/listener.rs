@@ -3,6 +3,7 @@
 use super::Options;
 use super::health::source_in_words;
 use super::summary::cause_in_words;
+use crate::headroom;
 use crate::interrupt::Interrupt;
 use crate::outcome::{Condition, Outcome};
 use crate::output::{Output, OutputError};
@@ -10,7 +11,7 @@ use crate::progress::{Progress, count, thousands};
 use crate::times::in_words;
 use seqcast_recovery::Nanos;
 use seqcast_subscriber::{
-    Event, Idle, LossCause, Offset, Rewound, SequenceRange, Start, Status, StoredOffset, Subscriber,
+    Event, Headroom, Idle, LossCause, Offset, Rewound, SequenceRange, Start, Status, StoredOffset, Subscriber,
 };
 use seqcast_transport::Clock;
 use std::io::Write;
@@ -21,6 +22,9 @@ const MESSAGES_PER_POLL: usize = 1_024;
 
 /// The longest wait, so that progress is shown and signals that came just before it are seen.
 const LONGEST_WAIT: Nanos = Nanos::from_millis(100);
+
+/// How often the headroom is looked at. Arbitrary.
+const LOOK_INTERVAL: Nanos = Nanos::from_millis(250);
 
 /// How many lost ranges the summary lists. Arbitrary.
 pub(super) const LISTED_LOSSES: usize = 16;
@@ -47,6 +51,7 @@ pub(super) struct Listener {
     has_ended: bool,
     is_silent: bool,
     start: Start,
+    pub(super) headroom: Option<Headroom>,
     /// Events worth a line on standard error, until it is written.
     news: Vec<String>,
 }
@@ -64,6 +69,7 @@ impl Listener {
             has_ended: false,
             is_silent: false,
             start,
+            headroom: None,
             news: Vec::new(),
         }
     }
@@ -71,6 +77,7 @@ impl Listener {
     pub(super) fn run(&mut self, subscriber: &mut Subscriber, options: &Options, interrupt: &Interrupt) -> End {
         let mut idle = Idle::new(options.idle);
         let mut progress = Progress::new();
+        let mut look_at = Nanos::ZERO;
         let end = loop {
             let work = subscriber.try_poll(|event| self.handle(event), MESSAGES_PER_POLL);
             if work == 0 || self.offset.is_some() {
@@ -86,7 +93,13 @@ impl Listener {
             if let Some(end) = self.end(subscriber, options, interrupt) {
                 break end;
             }
-            show(&mut progress, subscriber);
+            let now = Clock::now();
+            if now >= look_at {
+                // Looked at now and then, so that it knows the present rate.
+                self.headroom = subscriber.headroom();
+                look_at = now + LOOK_INTERVAL;
+            }
+            self.show(now, &mut progress, subscriber);
             let timeout = subscriber.timeout().map_or(LONGEST_WAIT, |timeout| LONGEST_WAIT.min(timeout.into()));
             // A socket that cannot be waited for can still be polled.
             if idle.idle_until_readable(work, subscriber.fds(), Some(timeout)).is_err() {
@@ -94,6 +107,7 @@ impl Listener {
             }
         };
         progress.clear();
+        self.headroom = subscriber.headroom();
         self.flush(subscriber);
         end
     }
@@ -225,19 +239,25 @@ impl Listener {
         if open_gaps > 0 && end != End::Output {
             outcome.add(Condition::Incomplete(format!("{} open at the end", count(open_gaps, "gap"))));
         }
+        // A gap that it stopped at is open.
+        if open_gaps == 0 && end == End::Stopped {
+            let words = "stopped where the numbers began again (--rewind stop)";
+            outcome.add(Condition::Incomplete(words.to_owned()));
+        }
     }
-}
 
-fn show(progress: &mut Progress, subscriber: &Subscriber) {
-    let subscription = subscriber.subscription();
-    let counters = subscription.counters();
-    progress.update(Clock::now(), counters.messages, || {
-        format!(
-            "next {}, {} open, {} recovered, {} lost",
-            subscription.next().map_or_else(|| "-".to_owned(), thousands),
-            count(subscription.open_gaps() as u64, "gap"),
-            thousands(counters.recovered),
-            thousands(counters.lost),
-        )
-    });
+    fn show(&self, now: Nanos, progress: &mut Progress, subscriber: &Subscriber) {
+        let subscription = subscriber.subscription();
+        let counters = subscription.counters();
+        progress.update(now, counters.messages, || {
+            format!(
+                "next {}, {} open, {} recovered, {} lost{}",
+                subscription.next().map_or_else(|| "-".to_owned(), thousands),
+                count(subscription.open_gaps() as u64, "gap"),
+                thousands(counters.recovered),
+                thousands(counters.lost),
+                self.headroom.map_or_else(String::new, |left| format!(", {} headroom", headroom::in_brief(&left))),
+            )
+        });
+    }
 }

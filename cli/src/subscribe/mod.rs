@@ -8,10 +8,11 @@ use crate::interrupt::Interrupt;
 use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress, SOURCE_FORM};
 use crate::outcome::{Condition, Outcome, chain};
 use crate::output::{Output, OutputError, OutputFormat};
+use crate::thread::ThreadOptions;
 use listener::Listener;
 use seqcast_subscriber::{
     GapPolicy, IdleStrategy, ImpairmentConfig, Line, LineSource, Offset, OpenError, RewindPolicy, SessionChoice, Start,
-    StoredOffset, Subscriber, pin_to_core,
+    StoredOffset, Subscriber,
 };
 use seqcast_transport::Clock;
 use std::io::Write;
@@ -25,6 +26,7 @@ use summary::Summary;
 /// Examples:
 ///   seqcast subscribe --output day.blocks --until-end
 ///   seqcast subscribe --line-a 239.1.1.1:30001@eth1 --recover-from 10.1.0.5:30100 --output - --format json
+///   seqcast subscribe --line-a ring:/dev/shm/day --output day.blocks --offset day.offset
 ///
 /// A slow reader of the output makes this subscriber fall behind, never the publisher: what is overwritten meanwhile is
 /// lost, and told.
@@ -34,8 +36,8 @@ pub struct Options {
     /// The session; any follows the first one heard, and the next one after its end
     #[arg(long, value_name = "NAME|any", default_value = "any")]
     session: SessionChoice,
-    /// Where line A comes from: a multicast group to join, or a unicast address to listen at; and from whom, if only one
-    /// may send
+    /// Where line A comes from: a multicast group to join, or a unicast address to listen at, and from whom, if only one
+    /// may send; or a publisher's ring on this host
     #[arg(long, value_name = SOURCE_FORM, default_value = DEFAULT_LINE_A)]
     line_a: LineSource,
     /// Where line B comes from, the second copy of every packet; of each message the first copy is delivered
@@ -51,7 +53,8 @@ pub struct Options {
     #[arg(long, value_name = "oldest|live|N", default_value = "oldest", value_parser = options::start)]
     start: Start,
     /// Remember in this file how far the output has come, and go on there when started again: the output file is cut back to
-    /// it, so that every message is in it once. What goes to standard output may come twice
+    /// it, so that every message is in it exactly once. With standard output it is at least once: what was written and not yet
+    /// remembered comes again
     #[arg(long, value_name = "FILE")]
     offset: Option<PathBuf>,
     /// Where the messages go; - is standard output
@@ -72,12 +75,21 @@ pub struct Options {
     /// End with exit code 4 when no line has carried the session for so long
     #[arg(long, value_name = "DURATION", value_parser = options::positive_duration)]
     silent_after: Option<Duration>,
-    /// Pin to this core
-    #[arg(long, value_name = "N")]
-    core: Option<usize>,
-    /// What to do when there is nothing to do
+    #[command(flatten)]
+    thread: ThreadOptions,
+    /// Keep the sending of requests warm with a datagram to itself at this interval, 50us to 1ms, when there is nothing to do
+    #[arg(long, value_name = "DURATION", value_parser = options::positive_duration)]
+    keep_warm: Option<Duration>,
+    /// Have the kernel look into the card's receive queue for so long when a line has nothing (SO_BUSY_POLL)
+    #[arg(long, value_name = "DURATION", value_parser = options::positive_duration)]
+    busy_poll: Option<Duration>,
+    /// What to do when there is nothing to do. A ring has nothing to wake block: it looks after an eighth of the time for which
+    /// nothing has come, at most after 5 ms
     #[arg(long, value_name = "backoff|spin|yield|block", default_value_t = IdleStrategy::Backoff)]
     idle: IdleStrategy,
+    /// Take each datagram by itself: do not let the kernel hand over as one buffer what was sent with one system call
+    #[arg(long)]
+    no_coalescing: bool,
     /// Compare the bytes of each message on both lines, and say when they differ
     #[arg(long)]
     compare_copies: bool,
@@ -156,9 +168,7 @@ fn subscribe(options: &Options) -> Result<Outcome, Outcome> {
     let offset = offset.map_err(|error| Outcome::option("--offset", &error))?;
     let resumed = offset.as_ref().and_then(StoredOffset::get);
     let mut subscriber = open(options, resumed)?;
-    if let Some(core) = options.core {
-        pin_to_core(core).map_err(|error| Outcome::option("--core", &error))?;
-    }
+    options.thread.prepare()?;
     let path = options.output.as_deref().unwrap_or(Path::new("-"));
     let output = Output::open_at(path, format, &interrupt, resumed.map(|offset| offset.position))
         .map_err(|error| Outcome::unwritable(path, &error))?;
@@ -178,6 +188,16 @@ fn subscribe(options: &Options) -> Result<Outcome, Outcome> {
         Summary { listener: &listener, subscriber: &subscriber, has_line_b: options.line_b.is_some(), elapsed };
     if !is_quiet {
         summary.print();
+        if options.busy_poll.is_some() {
+            for line in Line::ALL.into_iter().filter(|&line| line == Line::A || options.line_b.is_some()) {
+                let effect = if subscriber.is_busy_polled(line) {
+                    "came from a driver that can be polled"
+                } else {
+                    "did not come from a driver that can be polled, so that --busy-poll had no effect"
+                };
+                let _ = writeln!(std::io::stderr().lock(), "line {line:?}: what arrived last {effect}");
+            }
+        }
     }
     if options.json {
         let object = summary.json(outcome.code());
@@ -202,12 +222,19 @@ fn open(options: &Options, resumed: Option<Offset>) -> Result<Subscriber, Outcom
         .gap_policy(options.gap)
         .rewind_policy(options.rewind)
         .compare_copies(options.compare_copies)
+        .coalescing(!options.no_coalescing)
         .seed(Clock::unix_micros() ^ u64::from(std::process::id()));
     for address in options.recover_from.iter().filter_map(|address| address.address()) {
         builder = builder.recover_from(address);
     }
     if let Some(duration) = options.silent_after {
         builder = builder.silent_after(duration);
+    }
+    if let Some(interval) = options.keep_warm {
+        builder = builder.keep_warm(interval);
+    }
+    if let Some(time) = options.busy_poll {
+        builder = builder.busy_poll(time);
     }
     for (path, impairment) in &options.impair {
         builder = match path {
@@ -223,6 +250,7 @@ fn open(options: &Options, resumed: Option<Offset>) -> Result<Subscriber, Outcom
         OpenError::Interface(line, _) => Outcome::option(options::interface_or_line(line), &error),
         OpenError::Line(line, _) => Outcome::option(options::line(line), &error),
         OpenError::Ring(..) => Outcome::option("--line-a or --line-b", &error),
+        OpenError::BusyPoll(..) => Outcome::option("--busy-poll", &error),
         OpenError::RecoverFrom(..) => Outcome::option("--recover-from", &error),
         _ => Outcome::settings(&error),
     })

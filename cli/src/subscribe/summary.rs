@@ -2,6 +2,7 @@
 
 use super::health;
 use super::listener::{LISTED_LOSSES, Listener};
+use crate::headroom;
 use crate::progress::{count, impairment_in_words, thousands};
 use crate::times;
 use seqcast_recovery::Nanos;
@@ -92,6 +93,9 @@ impl Summary<'_> {
                 count(impairment.datagrams, "datagram"),
             );
         }
+        if let Some(headroom) = &self.listener.headroom {
+            let _ = writeln!(stderr, "headroom to what is overwritten: {}", headroom::in_words(headroom));
+        }
         for words in health::in_words(self.subscriber) {
             let _ = writeln!(stderr, "{words}");
         }
@@ -126,6 +130,7 @@ impl Summary<'_> {
             "other_sources": counters.other_sources,
             "requests_refused": counters.requests_refused,
             "socket_errors": counters.socket_errors,
+            "headroom": headroom::json(self.listener.headroom.as_ref()),
             "differing": subscription.differing,
             "recovery": times::json(&self.subscriber.histograms().recovery),
             "gap_log": health::gap_log(self.subscriber),

@@ -105,6 +105,13 @@ impl Place {
         Seqcast { command, place: self, has_output_pipe: false }
     }
 
+    /// Another command, such as a shell that limits what `seqcast` may use.
+    pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> Seqcast<'_> {
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null());
+        Seqcast { command, place: self, has_output_pipe: false }
+    }
+
     /// `seqcast publish` of a file on this test's line, answering at its request address.
     pub(crate) fn publish(&self, input: &Path, arguments: &[&str]) -> Seqcast<'_> {
         let (line, requests) = (self.line().to_string(), self.requests.to_string());

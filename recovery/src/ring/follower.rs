@@ -78,7 +78,7 @@ impl<M: AsRef<[AtomicU64]>> RingFollower<M> {
         let (words, size) = (self.reader.words(), self.reader.size());
         let data = size.data(words);
         let word = data.word(position).load(Ordering::Acquire);
-        let Some(commit) = Commit::from_word(word, size.max_blocks_bytes) else {
+        let Some(commit) = Commit::from_word(word, self.next, size.max_blocks_bytes) else {
             // Where a packet was overwritten, anything may stand, 0 too.
             return match self.reader.oldest() {
                 oldest if oldest > self.next => self.find_again(),
@@ -116,13 +116,16 @@ impl<M: AsRef<[AtomicU64]>> RingFollower<M> {
     /// It does not while the writer gives up all packets for one that has yet to come, nor when it was overtaken just now.
     fn seek(&mut self, number: SequenceNumber) -> Result<bool, RingError> {
         let number = number.max(self.reader.oldest());
-        let packets = self.reader.words()[PACKETS_WORD].load(Ordering::Acquire);
+        let (words, size) = (self.reader.words(), self.reader.size());
+        let packets = words[PACKETS_WORD].load(Ordering::Acquire);
         if packets == 0 {
             (self.next, self.position) = (1, Some(0));
             return Ok(true);
         }
-        let found = self.reader.size().index(self.reader.words()).find(number, packets);
-        let found = found.map(|(_, entry)| (entry, self.behind(entry)));
+        let found = size.index(words).find(number, packets);
+        // A guess until `oldest` was looked at again.
+        let behind = |entry: Entry| Some(entry.behind(size.data(words).commit(entry, size.max_blocks_bytes)?));
+        let found = found.map(|(_, entry)| (entry, behind(entry)));
         fence(Ordering::Acquire);
         let oldest = self.reader.oldest();
         let there = match found {
@@ -134,15 +137,6 @@ impl<M: AsRef<[AtomicU64]>> RingFollower<M> {
         };
         (self.next, self.position) = (there.first, Some(there.position));
         Ok(true)
-    }
-
-    /// Where the packet behind that of `entry` stands; a guess until `oldest` was looked at again.
-    fn behind(&self, entry: Entry) -> Option<Entry> {
-        let size = self.reader.size();
-        let word = size.data(self.reader.words()).word(entry.position).load(Ordering::Acquire);
-        let commit = Commit::from_word(word, size.max_blocks_bytes)?;
-        let first = entry.first.checked_add(u64::from(commit.messages))?;
-        Some(Entry { first, position: entry.position.wrapping_add(record_words(commit.blocks_bytes)) })
     }
 }
 

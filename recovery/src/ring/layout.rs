@@ -2,7 +2,7 @@
 
 use super::sync::{AtomicU64, Ordering};
 use core::fmt;
-use seqcast_protocol::{MAX_MESSAGES, SequenceNumber, SessionId};
+use seqcast_protocol::{Blocks, MAX_MESSAGES, SequenceNumber, SessionId};
 
 /// The most bytes of blocks that one packet can have: 64 KiB, more than fits into a UDP payload.
 pub const MAX_BLOCKS_BYTES: usize = 1 << 16;
@@ -10,7 +10,7 @@ pub const MAX_BLOCKS_BYTES: usize = 1 << 16;
 /// Read as a number in the byte order of the machine, so that a region of the other byte order is not taken for a ring.
 const MAGIC: u64 = u64::from_le_bytes(*b"seqcast\x01");
 /// Grows with every change of R1, R2 or R3.
-const LAYOUT_VERSION: u64 = 1;
+const LAYOUT_VERSION: u64 = 2;
 
 const MAGIC_WORD: usize = 0;
 const VERSION_WORD: usize = 1;
@@ -18,6 +18,7 @@ const SESSION_WORD: usize = 2;
 const DATA_WORDS_WORD: usize = 4;
 const INDEX_ENTRIES_WORD: usize = 5;
 const MAX_BLOCKS_WORD: usize = 6;
+const CHECKSUM_WORD: usize = 7;
 pub(super) const OLDEST_WORD: usize = 8;
 pub(super) const NEXT_WORD: usize = 16;
 pub(super) const PACKETS_WORD: usize = 17;
@@ -120,7 +121,15 @@ pub(super) fn format(words: &[AtomicU64], size: &RingSize, session: SessionId) {
     ] {
         words[word].store(value, Ordering::Relaxed);
     }
+    words[CHECKSUM_WORD].store(checksum(words), Ordering::Relaxed);
     words[MAGIC_WORD].store(MAGIC, Ordering::Release);
+}
+
+/// FNV-1a (Fowler, Noll and Vo) over the bytes of what never changes behind the magic.
+fn checksum(words: &[AtomicU64]) -> u64 {
+    let fixed = words[VERSION_WORD..CHECKSUM_WORD].iter().map(|word| word.load(Ordering::Relaxed));
+    let hash = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
+    fixed.flat_map(u64::to_ne_bytes).fold(0xCBF2_9CE4_8422_2325, hash)
 }
 
 /// Reads what [`format`] wrote and checks it against the memory there is.
@@ -134,6 +143,9 @@ pub(super) fn parse(words: &[AtomicU64]) -> Result<(RingSize, SessionId), RingEr
     let version = words[VERSION_WORD].load(Ordering::Relaxed);
     if version != LAYOUT_VERSION {
         return Err(RingError::Version { found: version });
+    }
+    if words[CHECKSUM_WORD].load(Ordering::Relaxed) != checksum(words) {
+        return Err(RingError::Damaged);
     }
     let capacity = |word: usize| usize::try_from(words[word].load(Ordering::Relaxed)).map_err(|_| RingError::Size);
     let size = RingSize {
@@ -158,7 +170,7 @@ pub(super) const fn record_words(blocks_bytes: usize) -> u64 {
 
 /// What a commit word says: a record is complete, and how long it is.
 ///
-/// Invariant: `1 <= messages <= MAX_MESSAGES`, so that its word is never zero.
+/// Invariants: `1 <= messages <= MAX_MESSAGES`, so that its word is never zero; `blocks_bytes <= MAX_BLOCKS_BYTES`.
 #[derive(Clone, Copy)]
 pub(super) struct Commit {
     pub(super) blocks_bytes: usize,
@@ -166,20 +178,33 @@ pub(super) struct Commit {
 }
 
 impl Commit {
+    /// Where the number of the record's first message begins, without its 33 highest bits: behind 16 bits of messages and 17
+    /// of bytes.
+    const FIRST_SHIFT: u32 = 33;
+
     #[inline]
-    pub(super) const fn to_word(self) -> u64 {
-        (self.blocks_bytes as u64) << 16 | self.messages as u64
+    pub(super) const fn to_word(self, first: SequenceNumber) -> u64 {
+        first << Self::FIRST_SHIFT | (self.blocks_bytes as u64) << 16 | self.messages as u64
     }
 
-    /// Takes a word for what it says if a writer could have written it; `None` for zero and for nonsense.
+    /// Takes a word for what it says if a writer could have written it for the record that begins with `first`; `None` for
+    /// zero and for nonsense.
     #[inline]
-    pub(super) const fn from_word(word: u64, max_blocks_bytes: usize) -> Option<Self> {
-        let (blocks_bytes, messages) = (word >> 16, word as u16);
-        if messages == 0 || messages > MAX_MESSAGES || blocks_bytes > max_blocks_bytes as u64 {
+    pub(super) const fn from_word(word: u64, first: SequenceNumber, max_blocks_bytes: usize) -> Option<Self> {
+        let is_of_first = word >> Self::FIRST_SHIFT == first << Self::FIRST_SHIFT >> Self::FIRST_SHIFT;
+        let blocks_bytes = (word & ((1 << Self::FIRST_SHIFT) - 1)) >> 16;
+        let messages = word as u16;
+        if !is_of_first || messages == 0 || messages > MAX_MESSAGES || blocks_bytes > max_blocks_bytes as u64 {
             return None;
         }
         Some(Self { blocks_bytes: blocks_bytes as usize, messages })
     }
+}
+
+/// Whether `blocks` holds just so many whole messages.
+pub(super) fn holds_messages(blocks: &[u8], count: u16) -> bool {
+    let mut messages = Blocks::new(blocks);
+    messages.by_ref().count() == usize::from(count) && messages.rest().is_empty()
 }
 
 /// The records' words, addressed by position.
@@ -188,12 +213,17 @@ pub(super) struct Data<'a> {
 }
 
 impl<'a> Data<'a> {
+    /// What the commit word of this packet says; `None` when none stands there.
+    pub(super) fn commit(&self, entry: Entry, max_blocks_bytes: usize) -> Option<Commit> {
+        Commit::from_word(self.word(entry.position).load(Ordering::Acquire), entry.first, max_blocks_bytes)
+    }
+
     #[inline]
     pub(super) fn word(&self, position: u64) -> &'a AtomicU64 {
         &self.words[self.offset(position)]
     }
 
-    /// Stores `bytes` from the word at `position` on, relaxed; pads the last word with zeros.
+    /// Stores `bytes` from the word at `position` on, relaxed; pads the last word with ones (R2).
     #[inline]
     pub(super) fn store(&self, position: u64, bytes: &[u8]) {
         let (until_wrap, after_wrap) = self.split(position);
@@ -233,7 +263,7 @@ fn store_words(words: &[AtomicU64], bytes: &[u8]) {
         word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
     }
     if !rest.is_empty() {
-        let mut last = [0; WORD_BYTES];
+        let mut last = [0xFF; WORD_BYTES];
         last[..rest.len()].copy_from_slice(rest);
         words[chunks.len()].store(u64::from_ne_bytes(last), Ordering::Relaxed);
     }
@@ -244,6 +274,19 @@ fn store_words(words: &[AtomicU64], bytes: &[u8]) {
 pub(super) struct Entry {
     pub(super) first: SequenceNumber,
     pub(super) position: u64,
+}
+
+impl Entry {
+    /// That of the first packet ever retained.
+    pub(super) const FIRST: Self = Self { first: 1, position: 0 };
+
+    /// The entry of the packet behind, if this one's commit word is `commit`.
+    pub(super) const fn behind(self, commit: Commit) -> Self {
+        Self {
+            first: self.first.wrapping_add(commit.messages as u64),
+            position: self.position.wrapping_add(record_words(commit.blocks_bytes)),
+        }
+    }
 }
 
 /// The index, addressed by the packet's number, 0 for the first ever retained.
@@ -266,6 +309,10 @@ impl Index<'_> {
 
     pub(super) fn position(&self, packet: u64) -> u64 {
         self.words[self.offset(packet) + 1].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn entry(&self, packet: u64) -> Entry {
+        Entry { first: self.first(packet), position: self.position(packet) }
     }
 
     /// Searches the packet that holds `number`, backwards from the newest of `packets` (R5): in steps that double, then

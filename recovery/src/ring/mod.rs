@@ -8,10 +8,10 @@
 //!
 //! | words | what |
 //! |---|---|
-//! | 0..8 | magic, layout version, session (2 words), data words, index entries, most bytes of a packet's blocks, – |
+//! | 0..8 | magic, layout version, session (2 words), data words, index entries, most bytes of a packet's blocks, checksum |
 //! | 8..16 | `oldest`: the first number still retained; moves once per eighth of the ring |
 //! | 16..24 | `next`: the number after the last retained; `packets`: how many were ever retained |
-//! | 24..32 | `sent`: the number after the last that was offered to every line; `state`: live or ended |
+//! | 24..32 | `sent`: the number after the last that is being offered to every line, or was; `state`: live or ended |
 //! | then 2 per entry | the index: entry `k mod index entries` is packet `k`'s first number and data position |
 //! | then data words | the records, at positions that only grow; word = position mod data words |
 //!
@@ -20,10 +20,11 @@
 //!
 //! ## R2. Record
 //!
-//! A commit word, `bytes << 16 | messages`, never zero; then `ceil(bytes / 8)` words of message blocks as they stand on
-//! the wire behind the packet's header (W1), in the byte order of memory, the last word padded with zeros. The word
-//! after the newest record is zero: whoever follows record by record, without index or marks, waits there for the next
-//! commit word. Records wrap at the end of the data at any word.
+//! A commit word, `first << 33 | bytes << 16 | messages`, never zero, with the lower 31 bits of the number of the first
+//! message, so that no other record is taken for this one; then `ceil(bytes / 8)` words of message blocks as they stand on the
+//! wire behind the packet's header (W1), in the byte order of memory, the last word padded with ones, which begin no message
+//! that fits. The word after the newest record is zero: whoever follows record by record, without index or marks, waits there
+//! for the next commit word. Records wrap at the end of the data at any word.
 //!
 //! ## R3. Order of the writer's stores
 //!
@@ -73,6 +74,7 @@
 mod follower;
 mod layout;
 mod reader;
+mod span;
 pub(crate) mod sync;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -81,4 +83,5 @@ mod writer;
 pub use follower::{Followed, RingFollower};
 pub use layout::{MAX_BLOCKS_BYTES, RingError, RingSize};
 pub use reader::{RingRead, RingReadError, RingReader};
+pub use span::RingSpan;
 pub use writer::{RetainError, RingWriter};

@@ -2,7 +2,7 @@
 
 use super::layout::{
     Commit, ENDED, Entry, NEXT_WORD, OLDEST_WORD, PACKETS_WORD, RingError, RingSize, SENT_WORD, STATE_WORD, WORD_BYTES,
-    parse, record_words,
+    holds_messages, parse,
 };
 use super::sync::{AtomicU64, Ordering, fence};
 use alloc::{boxed::Box, vec};
@@ -10,6 +10,7 @@ use core::fmt;
 use seqcast_protocol::{Blocks, LENGTH_BYTES, MAX_MESSAGES, SequenceNumber, SequenceRange, SessionId};
 
 /// Reads the retained ring beside its writer, on any thread or in another process, and never holds it up.
+#[derive(Clone)]
 pub struct RingReader<M> {
     memory: M,
     size: RingSize,
@@ -69,7 +70,7 @@ impl<M: AsRef<[AtomicU64]>> RingReader<M> {
         self.mark(NEXT_WORD)
     }
 
-    /// The number after the last one that was offered to every line.
+    /// The number after the last one that is being offered to every line, or was.
     #[must_use]
     #[inline]
     pub fn sent(&self) -> SequenceNumber {
@@ -133,22 +134,22 @@ impl<M: AsRef<[AtomicU64]>> RingReader<M> {
             if taken.end == end || taken.end < packet.end() {
                 return Ok(read);
             }
-            entry =
-                Entry { first: packet.end(), position: entry.position.wrapping_add(record_words(commit.blocks_bytes)) };
+            entry = entry.behind(commit);
         }
     }
 
-    /// Copies one record into the scratch buffer; `None` when it was overtaken, or was never a record.
+    /// Copies one record into the scratch buffer; `None` when it was overtaken, or is no record.
     fn copy_record(&mut self, entry: Entry) -> Option<Commit> {
         let words = self.memory.as_ref();
         let data = self.size.data(words);
-        let commit = data.word(entry.position).load(Ordering::Acquire);
-        let commit = Commit::from_word(commit, self.size.max_blocks_bytes)?;
+        let commit = data.commit(entry, self.size.max_blocks_bytes)?;
         let blocks = &mut self.scratch[..commit.blocks_bytes.div_ceil(WORD_BYTES)];
         data.load(entry.position.wrapping_add(1), blocks);
         // What was copied was not yet overwritten if `oldest` has not passed it by now (R4).
         fence(Ordering::Acquire);
-        (words[OLDEST_WORD].load(Ordering::Relaxed) <= entry.first).then_some(commit)
+        let is_there = words[OLDEST_WORD].load(Ordering::Relaxed) <= entry.first;
+        (is_there && holds_messages(&self.scratch.as_flattened()[..commit.blocks_bytes], commit.messages))
+            .then_some(commit)
     }
 
     /// Why `number`, below `next`, was not found: it was overwritten (R5), unless the region is damaged.

@@ -1,6 +1,7 @@
 use super::layout::{Entry, NEXT_WORD, PACKETS_WORD};
 use super::sync::{AtomicU64, Ordering};
 use super::*;
+use crate::Random;
 use seqcast_protocol::{SequenceRange, SessionId};
 use std::sync::Arc;
 use std::vec;
@@ -295,9 +296,70 @@ fn a_damaged_region_is_an_error_and_never_a_panic() {
             words[word].store(bad, Ordering::Relaxed);
             for start in wanted.start()..wanted.end() {
                 let _ = reader.read(range(start, wanted.end()), &mut out);
+                let _ = (reader.retained(), reader.headroom(start));
             }
             words[word].store(good, Ordering::Relaxed);
         }
     }
     assert_eq!(reader.read(wanted, &mut out).unwrap().range, wanted);
+}
+
+#[test]
+fn nothing_is_given_up_within_its_headroom_and_hardly_anything_an_eighth_beyond() {
+    let mut random = Random::new(3);
+    for (data_words, index_entries) in [(128, 128), (256, 4_096), (4_096, 8)] {
+        let mut writer = ring(data_words, index_entries, 64);
+        let reader = writer.reader();
+        let mut block_bytes = || block(7, random.below(60) as u16);
+        assert_eq!((reader.headroom(1), reader.retained()), (None, Some(RingSpan::default())));
+        for _ in 0..if cfg!(miri) { 5 } else { 500 } {
+            writer.retain(1, &block_bytes()).unwrap();
+            let wanted = writer.oldest() + (writer.next() - writer.oldest()) / 3;
+            let headroom = reader.headroom(wanted).unwrap();
+            // What is written on beyond it, until it is overwritten.
+            let (mut written, mut packets) = (0, 0);
+            while writer.oldest() <= wanted {
+                let block = block_bytes();
+                written += 8 * (1 + block.len().div_ceil(8)) as u64;
+                packets += 1;
+                writer.retain(1, &block).unwrap();
+            }
+            let is_exact = index_entries != 8;
+            assert!(!is_exact || written > headroom.bytes, "{headroom:?}, and it was overwritten by {written} bytes");
+            let step = 8 * (data_words as u64 / 8 + 2 * 10);
+            assert!(!is_exact || written <= headroom.bytes + step, "{headroom:?}, {written}");
+            assert!(is_exact || (packets <= 8 && headroom.messages <= 16), "{headroom:?} {packets}");
+            assert_eq!(reader.headroom(wanted), Some(RingSpan::default()));
+        }
+    }
+}
+
+#[test]
+fn the_index_bounds_the_headroom_where_packets_are_small() {
+    // All records take 2 words: 16 entries are used up long before 1,024 words are.
+    let mut writer = ring(1_024, 16, 64);
+    let reader = writer.reader();
+    for number in 1..=200 {
+        writer.retain(1, &block(number, 6)).unwrap();
+        // 15 of 16 entries may lie behind a packet that is retained for sure.
+        let next = writer.next();
+        for behind in 0..writer.retained().messages.min(15) {
+            let span = RingSpan { messages: 15 - behind, bytes: 16 * (15 - behind) };
+            assert_eq!(reader.headroom(next - behind), Some(span));
+        }
+        assert_eq!(reader.headroom(next + 5), reader.headroom(next));
+    }
+}
+
+#[test]
+fn what_is_retained_is_known_to_writer_and_reader_alike() {
+    let mut writer = ring(64, 8, 64);
+    let reader = writer.reader();
+    for number in 1..=100 {
+        writer.retain(2, &[block(number, 6), block(number, 12)].concat()).unwrap();
+        // A commit word, and 22 bytes.
+        let packets = (writer.next() - writer.oldest()) / 2;
+        let expected = RingSpan { messages: 2 * packets, bytes: 32 * packets };
+        assert_eq!((writer.retained(), reader.retained()), (expected, Some(expected)));
+    }
 }

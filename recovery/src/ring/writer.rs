@@ -1,13 +1,17 @@
 //! The one that fills the ring.
 
 use super::layout::{
-    Commit, ENDED, Entry, NEXT_WORD, OLDEST_WORD, PACKETS_WORD, RingError, RingSize, SENT_WORD, STATE_WORD, format,
-    parse, record_words,
+    Commit, Data, ENDED, Entry, LIVE, NEXT_WORD, OLDEST_WORD, PACKETS_WORD, RingError, RingSize, SENT_WORD, STATE_WORD,
+    WORD_BYTES, format, holds_messages, parse, record_words,
 };
 use super::reader::RingReader;
 use super::sync::{AtomicU64, Ordering, fence};
+use alloc::vec;
 use core::fmt;
-use seqcast_protocol::{Blocks, MAX_MESSAGES, SequenceNumber, SequenceRange, SessionId};
+use seqcast_protocol::{MAX_MESSAGES, SequenceNumber, SequenceRange, SessionId};
+
+/// What numbers and positions have not come to in any ring (R6), so that adding to one never overflows.
+const LIMIT: u64 = u64::MAX / 2;
 
 /// Writes the retained ring; there is at most one for a region, which is the caller's duty.
 ///
@@ -59,7 +63,8 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
         })
     }
 
-    /// Goes on with a ring whose writer died, at any point of its work: a packet counts from its commit word on.
+    /// Goes on with a ring whose writer died, at any point of its work: a packet counts from its commit word on. Looks at all
+    /// that is retained, so that it is whole, but for the bytes of the messages.
     ///
     /// # Errors
     ///
@@ -67,33 +72,28 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
     pub fn reopen(memory: M) -> Result<Self, RingError> {
         let words = memory.as_ref();
         let (size, session) = parse(words)?;
-        if words[STATE_WORD].load(Ordering::Acquire) == ENDED {
-            return Err(RingError::Ended);
+        match words[STATE_WORD].load(Ordering::Acquire) {
+            LIVE => {}
+            ENDED => return Err(RingError::Ended),
+            _ => return Err(RingError::Damaged),
         }
         let (index, data) = (size.index(words), size.data(words));
-        let commit_at = |position| {
-            Commit::from_word(data.word(position).load(Ordering::Acquire), size.max_blocks_bytes)
-                .ok_or(RingError::Damaged)
-        };
+        let [oldest, told, sent, counted] =
+            [OLDEST_WORD, NEXT_WORD, SENT_WORD, PACKETS_WORD].map(|word| words[word].load(Ordering::Acquire));
 
-        let mut packets = words[PACKETS_WORD].load(Ordering::Acquire);
-        let (mut next, mut position) = (1u64, 0u64);
-        if let Some(newest) = packets.checked_sub(1) {
-            position = index.position(newest);
-            next = index.first(newest);
-            let commit = commit_at(position)?;
-            next = next.checked_add(u64::from(commit.messages)).ok_or(RingError::Damaged)?;
-            position = position.checked_add(record_words(commit.blocks_bytes)).ok_or(RingError::Damaged)?;
+        let mut behind = Entry::FIRST;
+        if let Some(newest) = counted.checked_sub(1) {
+            let entry = index.entry(newest);
+            behind = entry.behind(data.commit(entry, size.max_blocks_bytes).ok_or(RingError::Damaged)?);
         }
-        if data.word(position).load(Ordering::Acquire) != 0 {
-            let commit = commit_at(position)?;
+        let mut packets = counted;
+        if data.word(behind.position).load(Ordering::Acquire) != 0 {
+            // Committed, and not yet counted.
             packets = packets.checked_add(1).ok_or(RingError::Damaged)?;
-            next = next.checked_add(u64::from(commit.messages)).ok_or(RingError::Damaged)?;
-            position = position.checked_add(record_words(commit.blocks_bytes)).ok_or(RingError::Damaged)?;
+            behind = behind.behind(data.commit(behind, size.max_blocks_bytes).ok_or(RingError::Damaged)?);
         }
+        let Entry { first: next, position } = behind;
 
-        let oldest = words[OLDEST_WORD].load(Ordering::Acquire);
-        let sent = words[SENT_WORD].load(Ordering::Acquire);
         let (oldest_packet, oldest_position) = if oldest == next {
             (packets, position)
         } else {
@@ -104,7 +104,13 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
             (packet, entry.position)
         };
         let used = position.checked_sub(oldest_position).ok_or(RingError::Damaged)?;
-        if used >= size.data_words as u64 || oldest > next || sent > next {
+        let marks_agree = oldest > 0 && oldest.max(sent).max(told) <= next;
+        let is_end = data.word(position).load(Ordering::Acquire) == 0;
+        if !marks_agree || !is_end || used >= size.data_words as u64 || next.max(position).max(packets) > LIMIT {
+            return Err(RingError::Damaged);
+        }
+        let retained = (oldest_packet..packets).map(|packet| index.entry(packet));
+        if !are_whole(&data, size.max_blocks_bytes, retained, behind) {
             return Err(RingError::Damaged);
         }
 
@@ -162,7 +168,7 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
         data.store(self.position + 1, blocks);
         self.size.index(words).store(self.packets, Entry { first: self.next, position: self.position });
         let commit = Commit { blocks_bytes: blocks.len(), messages: count };
-        data.word(self.position).store(commit.to_word(), Ordering::Release);
+        data.word(self.position).store(commit.to_word(self.next), Ordering::Release);
 
         self.position = end;
         self.packets += 1;
@@ -204,7 +210,12 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
         fence(Ordering::Release);
     }
 
-    /// Tells readers that every number below `next` was offered to every line; never moves back, nor past
+    /// The words from the oldest record to the end.
+    pub(super) const fn retained_words(&self) -> u64 {
+        self.position + self.size.data_words as u64 - self.data_limit
+    }
+
+    /// Tells readers that every number below `next` is being offered to every line, or was; never moves back, nor past
     /// [`RingWriter::next`].
     ///
     /// # Panics
@@ -235,7 +246,7 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
         self.next
     }
 
-    /// The number after the last one that was offered to every line.
+    /// The number after the last one that is being offered to every line, or was.
     #[must_use]
     pub const fn sent(&self) -> SequenceNumber {
         self.sent
@@ -275,9 +286,22 @@ impl<M> fmt::Debug for RingWriter<M> {
     }
 }
 
-fn holds_messages(blocks: &[u8], count: u16) -> bool {
-    let mut messages = Blocks::new(blocks);
-    messages.by_ref().count() == usize::from(count) && messages.rest().is_empty()
+/// Whether records stand one behind the other, up to `end`, and hold what their commit words say.
+fn are_whole(data: &Data<'_>, max_blocks_bytes: usize, entries: impl Iterator<Item = Entry>, end: Entry) -> bool {
+    let mut blocks = vec![[0; WORD_BYTES]; max_blocks_bytes.div_ceil(WORD_BYTES)];
+    let mut next = None;
+    for entry in entries {
+        let Some(commit) = data.commit(entry, max_blocks_bytes) else { return false };
+        let copied = &mut blocks[..commit.blocks_bytes.div_ceil(WORD_BYTES)];
+        data.load(entry.position.wrapping_add(1), copied);
+        if next.is_some_and(|next| next != entry)
+            || !holds_messages(&copied.as_flattened()[..commit.blocks_bytes], commit.messages)
+        {
+            return false;
+        }
+        next = Some(entry.behind(commit));
+    }
+    next.is_none_or(|next| next == end)
 }
 
 /// The first of the packets `low..high` at or behind `position`, by halves; `high` when there is none.

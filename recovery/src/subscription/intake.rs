@@ -3,7 +3,7 @@
 use super::{LEFT_SESSIONS, Subscription};
 use crate::ReorderWindow;
 use crate::config::{RewindPolicy, SessionChoice, Start};
-use crate::event::{Event, GapOrigin, Line, LossCause, NewSession, PreviousSession, Rewound, Source, Status};
+use crate::event::{Event, GapOrigin, Line, LossCause, NewSession, PreviousSession, Rewound, Source};
 use crate::reports::Opening;
 use core::ops::ControlFlow::{self, Continue};
 use seqcast_protocol::{Blocks, Packet, PacketKind, SequenceNumber, SequenceRange, SessionId};
@@ -51,13 +51,13 @@ impl Subscription {
 
     /// Whether the session's numbers have begun again, on this line at least, and from which they go on.
     pub(super) fn rewound_to(&mut self, line: Line, packet: &Packet<'_>, datagram: &[u8]) -> Option<SequenceNumber> {
+        if self.lines.is_rewound(line) {
+            return Some(packet.sequence());
+        }
         if packet.kind() != PacketKind::Data {
             return None;
         }
         let end = packet.range().end();
-        if self.lines.is_rewound(line) {
-            return Some(packet.sequence());
-        }
         if !self.is_started || end > self.expected || self.lines.next(line).is_none_or(|next| end > next) {
             self.rewinds.note(line, packet);
             return None;
@@ -83,24 +83,22 @@ impl Subscription {
         self.forget_numbers();
         (self.is_started, self.has_begun, self.expected, self.known_next) = (true, true, sequence, sequence);
         self.last_progress = self.now;
-        if let Some(held) = self.rewinds.held().filter(|held| held.sequence() == sequence)
+        if let Some((line, held)) = self.rewinds.held().filter(|(_, held)| held.sequence() == sequence)
             && self.window.insert(sequence, sequence, held.range().count(), held.messages().rest())
         {
             self.known_next = held.range().end();
+            // It was taken for a copy.
+            self.counters.duplicates -= held.range().count();
+            self.counters.lines[line.index()].first += held.range().count();
         }
         self.rewinds.start_over(packet);
-        let mut flow = sink(Event::Rewound(Rewound { session, expected, sequence }));
-        if self.config.rewind_policy == RewindPolicy::Stop {
-            self.is_stopped = true;
-            if flow.is_continue() {
-                flow = sink(Event::Status(Status::Stopped { next: sequence }));
-            }
-        }
-        (!self.is_stopped, flow)
+        self.is_stopped = self.config.rewind_policy == RewindPolicy::Stop;
+        self.owes_stopped = self.is_stopped;
+        (!self.is_stopped, sink(Event::Rewound(Rewound { session, expected, sequence })))
     }
 
     /// Whether anything that is known to exist has yet to be delivered or told.
-    fn is_behind(&self) -> bool {
+    pub(super) fn is_behind(&self) -> bool {
         self.expected != self.known_next || self.deferred_next > self.known_next
     }
 

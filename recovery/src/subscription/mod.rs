@@ -65,8 +65,11 @@ pub struct Subscription {
     end: Option<SequenceNumber>,
     is_started: bool,
     is_caught_up: bool,
+    has_backlog: bool,
     is_end_told: bool,
     is_stopped: bool,
+    /// Whether it has stopped, and the application has yet to be told.
+    owes_stopped: bool,
     has_begun: bool,
     has_asked_unheard: bool,
     opened_at: Nanos,
@@ -121,8 +124,10 @@ impl Subscription {
             end: None,
             is_started: false,
             is_caught_up: false,
+            has_backlog: false,
             is_end_told: false,
             is_stopped: false,
+            owes_stopped: false,
             has_begun: false,
             has_asked_unheard: false,
             opened_at: now,
@@ -264,10 +269,19 @@ impl Subscription {
         }
     }
 
+    /// Tells whether datagrams may lie unread: behind them may be more than is known, and nobody is caught up as long as that
+    /// is so. It is not, unless told.
+    pub fn note_backlog(&mut self, has_backlog: bool) {
+        self.has_backlog = has_backlog;
+    }
+
     /// Does what time asks for, and delivers what has become deliverable: once per duty cycle, behind the datagrams.
     ///
     /// `Break` from `sink` stops behind the event it was given; the rest follows at the next call.
     pub fn advance(&mut self, now: Nanos, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        if core::mem::take(&mut self.owes_stopped) {
+            return sink(Event::Status(Status::Stopped { next: self.expected }));
+        }
         if self.is_stopped {
             return Continue(());
         }
@@ -298,13 +312,13 @@ impl Subscription {
             self.is_stopped = true;
             return sink(Event::Status(Status::Stopped { next: self.expected }));
         }
-        if self.expected != self.known_next || self.deferred_next > self.known_next {
-            return Continue(());
-        }
-        if !self.liveness.has_heard() {
+        if self.is_behind() || !self.liveness.has_heard() {
             return Continue(());
         }
         if !self.is_caught_up {
+            if self.has_backlog {
+                return Continue(());
+            }
             self.is_caught_up = true;
             sink(Event::Status(Status::CaughtUp { next: self.expected }))?;
         }
@@ -396,10 +410,16 @@ impl Subscription {
         self.window.len()
     }
 
-    /// Whether everything known to exist has been delivered at least once.
+    /// Whether [`Status::CaughtUp`] was told of this session, and everything known to exist is delivered or reported lost now.
     #[must_use]
     pub fn is_caught_up(&self) -> bool {
-        self.is_caught_up
+        self.is_caught_up && !self.has_backlog && !self.is_behind()
+    }
+
+    /// Whether the end of the session was told.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.is_end_told
     }
 
     /// Whether no line carries the session at present.

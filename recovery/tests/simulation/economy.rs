@@ -134,7 +134,8 @@ impl Economy {
             return None;
         };
         let waits = matches!(plan.config.gap_policy, GapPolicy::Wait { .. }) && plan.config.request_targets > 0;
-        let is_judged = waits && oracle.is_roomy && oracle.is_answered && !self.has_been_silent;
+        let is_over = self.has_been_silent || oracle.begins_at.is_some();
+        let is_judged = waits && oracle.is_roomy && oracle.is_answered && !is_over;
         if !is_judged || subscription.open_gaps() == 0 {
             return None;
         }

@@ -83,6 +83,22 @@ impl Lines {
         }
     }
 
+    /// Notes a packet of numbers that have begun again, which is all that is seen of it.
+    pub(crate) fn hear(&mut self, now: Nanos, line: Line) {
+        self.seen[line.index()].heard_at = Some(now);
+    }
+
+    /// Which lines were heard lately.
+    pub(crate) fn live(&self, now: Nanos) -> [bool; 2] {
+        [0, 1].map(|line| self.seen[line].heard_at.is_some_and(|at| now - at < self.config.line_behind_after))
+    }
+
+    /// One past the highest number that a line has shown; none before it was heard.
+    pub(crate) fn shown(&self, line: Line) -> Option<SequenceNumber> {
+        let seen = &self.seen[line.index()];
+        seen.heard_at.map(|_| seen.next)
+    }
+
     /// Notes a packet of the session on a line.
     pub(crate) fn note(&mut self, now: Nanos, line: Line, packet: &Packet<'_>, bytes: usize) {
         let range = packet.range();

@@ -2,7 +2,7 @@
 
 use seqcast_protocol::{SequenceNumber, SessionId};
 use seqcast_recovery::{
-    HeartbeatConfig, ImpairmentConfig, Nanos, RequestConfig, ResponderConfig, Start, SubscriptionConfig,
+    HeartbeatConfig, ImpairmentConfig, Line, Nanos, RequestConfig, ResponderConfig, Start, SubscriptionConfig,
 };
 use std::ops::Range;
 
@@ -22,12 +22,14 @@ pub(crate) struct Scenario {
     pub(crate) is_answered: bool,
 }
 
-/// One session of the publisher.
+/// One session of the publisher. The next one may have the same name: then it is the same session, whose numbers begin again.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionPlan {
     pub(crate) session: SessionId,
     pub(crate) begins: Nanos,
     pub(crate) steps: Vec<Step>,
+    /// From this seed the bytes of the messages are drawn.
+    pub(crate) input: u64,
     pub(crate) ending: Ending,
     pub(crate) ring_bytes: usize,
     pub(crate) max_datagram: usize,
@@ -37,6 +39,38 @@ pub(crate) struct SessionPlan {
     pub(crate) responder: ResponderConfig,
     /// How long the responder takes for an answer.
     pub(crate) service: Nanos,
+    /// Whether the retransmitter is a process of its own, which lives on when the publisher is killed.
+    pub(crate) retransmitter_of_its_own: bool,
+    /// Whether two publishers of the same input send it, one on each line. Each has a responder: the request addresses are
+    /// theirs in turn.
+    pub(crate) is_pair: bool,
+    /// How much later than the first the second of a pair has its input.
+    pub(crate) skew: Nanos,
+    pub(crate) crashes: Vec<Crash>,
+}
+
+/// A publisher is killed, and goes on later with its ring, and with what its input has given meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crash {
+    /// 1 for the second of a pair.
+    pub(crate) publisher: usize,
+    /// The index of the step at which it is killed.
+    pub(crate) step: usize,
+    pub(crate) cut: Cut,
+    pub(crate) down: Nanos,
+}
+
+/// Where in its flush a publisher is killed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cut {
+    /// When so many of the messages are retained, and none is sent.
+    Retaining {
+        messages: u64,
+        /// How many of the two marks behind the last packet are not stored.
+        torn_marks: usize,
+    },
+    /// When everything is retained and so many datagrams are sent; behind the flush if it has no more.
+    Sending { datagrams: usize },
 }
 
 /// Messages of these sizes are committed at this time, then flushed together.
@@ -74,6 +108,21 @@ pub(crate) struct ClientPlan {
     pub(crate) receive_buffer: usize,
     /// When the application is stopped.
     pub(crate) stalls: Vec<Range<Nanos>>,
+    /// This line is the publisher's ring, on the same host; its path is not used. The first request address is the ring, then,
+    /// and those of `targets` come behind it.
+    pub(crate) ring: Option<Line>,
+    /// How long after a flush it looks at the ring.
+    pub(crate) ring_lag: Nanos,
+    /// When the process is killed, in the order of the lives.
+    pub(crate) deaths: Vec<Death>,
+}
+
+/// A subscriber is killed, and goes on later from its stored offset.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Death {
+    /// Behind so many events of its life.
+    pub(crate) events: usize,
+    pub(crate) down: Nanos,
 }
 
 /// Somebody who asks for all that is retained, again and again, and listens to nothing.
@@ -124,7 +173,15 @@ impl ClientPlan {
             datagrams_per_cycle: 256,
             receive_buffer: usize::MAX,
             stalls: vec![],
+            ring: None,
+            ring_lag: Nanos::ZERO,
+            deaths: vec![],
         }
+    }
+
+    /// How many request addresses come before those of `targets`.
+    pub(crate) fn ring_targets(&self) -> usize {
+        usize::from(self.ring.is_some())
     }
 
     /// Where it begins in a session that is its first, or is followed later.
@@ -140,6 +197,12 @@ impl ClientPlan {
     pub(crate) fn with_lines(self, a: PathPlan, b: PathPlan) -> Self {
         Self { config: SubscriptionConfig { lines: [true, true], ..self.config }, lines: vec![a, b], ..self }
     }
+
+    /// The same with the publisher's ring for this line.
+    pub(crate) fn on_ring(self, line: Line) -> Self {
+        let request_targets = self.targets.len() + 1;
+        Self { config: SubscriptionConfig { request_targets, ..self.config }, ring: Some(line), ..self }
+    }
 }
 
 impl SessionPlan {
@@ -150,6 +213,7 @@ impl SessionPlan {
             session: session.parse().expect("a session's name"),
             begins,
             steps: (0..count).map(|index| Step { at: at(index), sizes: vec![bytes] }).collect(),
+            input: begins.0,
             ending: Ending::End(at(count)),
             ring_bytes: 1 << 20,
             max_datagram: 1_472,
@@ -157,7 +221,21 @@ impl SessionPlan {
             recuts_b: false,
             responder: ResponderConfig::default(),
             service: Nanos::ZERO,
+            retransmitter_of_its_own: false,
+            is_pair: false,
+            skew: Nanos::ZERO,
+            crashes: vec![],
         }
+    }
+}
+
+impl SessionPlan {
+    /// The same input again, from `begins` on, to the end that it has then.
+    pub(crate) fn again(&self, begins: Nanos) -> Self {
+        let shift = begins - self.begins;
+        let steps = self.steps.iter().map(|step| Step { at: step.at + shift, sizes: step.sizes.clone() });
+        let (Ending::End(at) | Ending::Die(at)) = self.ending;
+        Self { begins, steps: steps.collect(), ending: Ending::End(at + shift), crashes: vec![], ..self.clone() }
     }
 }
 

@@ -29,8 +29,8 @@ fn judge(record: &GapRecord, oracle: &Oracle, economy: &Economy) {
     let view = oracle.view.as_ref().expect("a session comes before its gaps");
     assert_eq!(record.session, view.session, "{record:?}");
     let told_in_session = || {
-        let told = oracle.told.iter().rev().map(|(_, told)| told);
-        told.take_while(|told| !matches!(told, Told::NewSession(_)))
+        let told = oracle.told[oracle.born..].iter().rev().map(|(_, told)| told);
+        told.take_while(|told| !matches!(told, Told::NewSession(_) | Told::Rewound(..)))
     };
     assert!(told_in_session().any(|told| *told == Told::Gap(range, record.origin)), "{record:?} was not told");
     let losses = told_in_session().filter_map(|told| match told {

@@ -1,7 +1,8 @@
 //! What one subscriber knows of the present session: what it was told, what is raised and not settled, what arrived.
 
 use crate::oracle::Told;
-use seqcast_protocol::{PacketKind, SequenceNumber, SequenceRange, SessionId};
+use crate::truth::Truth;
+use seqcast_protocol::{Packet, PacketKind, SequenceNumber, SequenceRange, SessionId};
 use seqcast_recovery::{Nanos, Recovered, Source};
 use std::collections::VecDeque;
 
@@ -18,6 +19,12 @@ pub(crate) struct Known {
 pub(crate) struct View {
     pub(crate) session: SessionId,
     pub(crate) is_first: bool,
+    /// Which of the truths it is, once something of it was heard.
+    pub(crate) numbering: Option<usize>,
+    /// Whether messages of several numberings were mixed in a way that nobody could know of.
+    pub(crate) is_excused: bool,
+    /// Whether its numbers have begun again.
+    pub(crate) is_rewound: bool,
     /// The first or next number of the first packet.
     pub(crate) first_heard: Option<SequenceNumber>,
     /// The number after the last one that was delivered or told; none before the first.
@@ -38,6 +45,9 @@ impl View {
         Self {
             session,
             is_first,
+            numbering: None,
+            is_excused: false,
+            is_rewound: false,
             first_heard: None,
             next: None,
             raised: VecDeque::new(),
@@ -47,6 +57,47 @@ impl View {
             arrivals: vec![],
             known: vec![],
         }
+    }
+
+    /// Notes of which numbering a packet is, when every number below `expected` has been delivered or told; returns whether
+    /// nothing is mixed by it.
+    pub(crate) fn follow(
+        &mut self,
+        source: Source,
+        packet: &Packet<'_>,
+        resumed: Option<usize>,
+        expected: Option<SequenceNumber>,
+        truths: &[&Truth],
+    ) -> bool {
+        let is_its = |truth: &Truth| truth.session == packet.session() && truth.has_begun && truth.has_all(packet);
+        let newest = |truths: &[&Truth]| truths.iter().rposition(|truth| is_its(truth));
+        let resumed = resumed.filter(|&resumed| truths[resumed].session == self.session);
+        let Some(present) = self.numbering.or(resumed) else {
+            self.numbering = newest(truths);
+            return true;
+        };
+        self.numbering = Some(present);
+        if truths.iter().filter(|truth| truth.session == self.session && truth.has_begun).count() == 1 {
+            return true;
+        }
+        let (end, expected) = (packet.range().end(), expected.unwrap_or(0));
+        if let (Source::RequestTarget(_), PacketKind::Heartbeat) = (source, packet.kind()) {
+            // An answer to a request from before says what was overwritten then.
+            return truths[present].retained_from.contains(&end);
+        }
+        if packet.kind() != PacketKind::Data {
+            // Without bytes nobody can tell whose word it is.
+            let is_end = packet.kind() == PacketKind::EndOfSession;
+            let is_harmless = if is_end { end < expected && self.next.is_some() } else { end <= expected };
+            let newest = truths.iter().rposition(|truth| truth.session == self.session && truth.has_begun);
+            return is_harmless || (newest == Some(present) && end <= truths[present].retained);
+        }
+        if is_its(truths[present]) || end <= expected {
+            return true;
+        }
+        let continues = |truth: &&Truth| is_its(truth) && truth.repeats(truths[present]);
+        self.numbering = truths.iter().position(continues).or(self.numbering);
+        self.numbering != Some(present)
     }
 
     /// Notes that messages were handed in.

@@ -255,6 +255,46 @@ fn what_was_published_before_a_line_was_heard_is_no_gap() {
 }
 
 #[test]
+fn caught_up_is_told_once_when_nothing_lies_unread_and_holds_while_nothing_is_missing() {
+    let caught_up = |next| Told::Status(Status::CaughtUp { next });
+    for (start, first) in [(Start::Live, 4), (Start::Oldest, 1), (Start::At(3), 3)] {
+        let mut driven = Driven::new(SubscriptionConfig { start, ..config() });
+        let mut told = vec![];
+        let mut cycle = |driven: &mut Driven, source, datagram: &[u8], has_backlog| {
+            told.clear();
+            driven.subscription.note_backlog(has_backlog);
+            let mut sink = |event: Event<'_>| {
+                told.push(note(&event));
+                Continue(())
+            };
+            let flow = driven.subscription.handle_datagram(driven.now, source, datagram, &mut sink);
+            assert!(flow.is_continue() && driven.subscription.advance(driven.now, &mut sink).is_continue());
+            told.retain(|told| !matches!(told, Message(_) | Told::Status(Status::Heard { .. })));
+            (told.clone(), driven.subscription.is_caught_up())
+        };
+        assert_eq!(cycle(&mut driven, LINE, &packet("ONE", first, 6), true), (vec![], false));
+        assert_eq!(cycle(&mut driven, LINE, &packet("ONE", 6, 7), false), (vec![caught_up(7)], true), "{start:?}");
+        assert_eq!(cycle(&mut driven, LINE, &packet("ONE", 8, 9), false), (vec![Gap(7, 8, UNKNOWN)], false));
+        let recovered = (vec![Recovered(7, 8, UNKNOWN)], true);
+        assert_eq!(cycle(&mut driven, LINE, &packet("ONE", 7, 8), false), recovered, "not told again");
+        assert_eq!(cycle(&mut driven, LINE, &packet("ONE", 9, 10), true), (vec![], false));
+        assert_eq!(cycle(&mut driven, LINE, &end("ONE", 10), false), (vec![EndOfSession(10)], true));
+        assert!(driven.subscription.has_ended());
+    }
+}
+
+#[test]
+fn a_join_is_caught_up_behind_what_was_published_before() {
+    for start in [Start::Oldest, Start::At(1)] {
+        let mut driven = Driven::new(SubscriptionConfig { start, ..config() });
+        driven.take(LINE, &packet("ONE", 3, 4));
+        assert!(!driven.subscription.is_caught_up());
+        driven.take(TARGET, &packet("ONE", 1, 3));
+        assert!(driven.subscription.is_caught_up(), "{start:?}");
+    }
+}
+
+#[test]
 fn an_end_below_what_is_known_to_exist_is_none() {
     let mut driven = Driven::new(config());
     assert_eq!(driven.take(LINE, &packet("ONE", 1, 5)), [1, 2, 3, 4].map(Message));

@@ -14,7 +14,7 @@ const MAX_CAPTURED_BYTES: usize = 256 << 10;
 
 /// Reads the records of a classic capture.
 #[derive(Debug)]
-pub(super) struct Classic {
+pub(in crate::input) struct Classic {
     order: ByteOrder,
     link: Link,
     /// How many nanoseconds one unit of a record's fraction of a second is: 1 or 1,000.

@@ -1,8 +1,11 @@
-//! From a captured frame to the payload of its UDP datagram.
+//! From a captured frame to its UDP datagram.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The link types that can carry a market data feed, by their numbers in the registry of tcpdump.org.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Link {
+pub(in crate::input) enum Link {
     /// 1.
     Ethernet,
     /// 12, 14, 101, and 228: an IP packet, nothing before it.
@@ -15,9 +18,20 @@ pub(super) enum Link {
     LinuxCooked2,
 }
 
-/// Why a frame holds no UDP payload for us.
+/// A UDP datagram over IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Skipped {
+pub struct Datagram<'a> {
+    /// Who sent it.
+    pub source: SocketAddrV4,
+    /// Where to.
+    pub destination: SocketAddrV4,
+    /// Its bytes behind the UDP header.
+    pub payload: &'a [u8],
+}
+
+/// Why a frame holds no UDP datagram for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skipped {
     /// It is something other than UDP over IPv4.
     Other,
     /// IPv6, which market data do not use.
@@ -26,6 +40,17 @@ pub(super) enum Skipped {
     Fragment,
     /// The capture holds only its first bytes.
     Cut,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Other => "no UDP over IPv4",
+            Self::Ipv6 => "IPv6",
+            Self::Fragment => "a fragment of an IP packet",
+            Self::Cut => "only the first bytes of the frame were captured",
+        })
+    }
 }
 
 impl Link {
@@ -46,9 +71,9 @@ impl Link {
         format!("link type {number} is not known; Ethernet, raw IP, loopback and Linux cooked captures are")
     }
 
-    /// The payload of the UDP datagram in `frame`.
-    pub(super) fn udp_payload(self, frame: &[u8]) -> Result<&[u8], Skipped> {
-        udp_payload(self.ip_packet(frame)?)
+    /// The UDP datagram in `frame`.
+    pub(in crate::input) fn datagram(self, frame: &[u8]) -> Result<Datagram<'_>, Skipped> {
+        udp_datagram(self.ip_packet(frame)?)
     }
 
     fn ip_packet(self, frame: &[u8]) -> Result<&[u8], Skipped> {
@@ -91,8 +116,8 @@ fn by_ethertype(frame: &[u8], type_at: usize, end: usize) -> Result<&[u8], Skipp
 const UDP: u8 = 17;
 const UDP_HEADER_BYTES: usize = 8;
 
-/// The UDP payload of an IPv4 packet (RFC 791, RFC 768); link padding after it is ignored.
-fn udp_payload(packet: &[u8]) -> Result<&[u8], Skipped> {
+/// The UDP datagram in an IPv4 packet (RFC 791, RFC 768); link padding after it is ignored.
+fn udp_datagram(packet: &[u8]) -> Result<Datagram<'_>, Skipped> {
     match packet.first().ok_or(Skipped::Cut)? >> 4 {
         4 => {}
         6 => return Err(Skipped::Ipv6),
@@ -117,5 +142,13 @@ fn udp_payload(packet: &[u8]) -> Result<&[u8], Skipped> {
     if udp_bytes < UDP_HEADER_BYTES {
         return Err(Skipped::Other);
     }
-    datagram.get(UDP_HEADER_BYTES..udp_bytes).ok_or(Skipped::Other)
+    let address = |at: usize, port_at: usize| {
+        let ip = Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
+        SocketAddrV4::new(ip, u16::from_be_bytes([datagram[port_at], datagram[port_at + 1]]))
+    };
+    Ok(Datagram {
+        source: address(12, 0),
+        destination: address(16, 2),
+        payload: datagram.get(UDP_HEADER_BYTES..udp_bytes).ok_or(Skipped::Other)?,
+    })
 }

@@ -1,7 +1,7 @@
 //! Messages out of a capture of a market data feed.
 //!
-//! From the frames to the messages: [`classic`] and [`pcapng`] read frames, [`link`] finds the UDP payload in each,
-//! [`feed`] the packet in that, [`order`] the message that comes next.
+//! From the frames to the messages: [`classic`] and [`pcapng`] read frames, [`link`] finds the UDP datagram in each,
+//! [`crate::feed`] the packet in that, [`order`] the message that comes next.
 //!
 //! What is read is the first numbered stream in the capture: the first packet with messages that is valid to its last
 //! byte, as IEX-TP or as MoldUDP64, decides on the format and on the session; messages of others are counted and left
@@ -14,24 +14,25 @@
 
 mod classic;
 mod counters;
-mod feed;
+mod file;
 mod link;
 mod order;
 mod pcapng;
 mod record;
 
 pub use counters::CaptureCounters;
+pub use link::{Datagram, Skipped};
+
+pub(super) use file::CaptureFile;
+pub(super) use record::Stamp;
 
 use super::Found;
 use super::error::Problem;
 use super::source::Source;
-use classic::Classic;
-use feed::{FeedPacket, StreamId};
+use crate::feed::{FeedPacket, StreamId};
 use order::Order;
-use pcapng::Pcapng;
 use record::Record;
 use seqcast_protocol::LENGTH_BYTES;
-use seqcast_recovery::Nanos;
 
 /// Reads a capture from its first frame to its last.
 #[derive(Debug)]
@@ -43,12 +44,6 @@ pub(super) struct Capture {
     rest: Rest,
     held: Vec<u8>,
     counters: CaptureCounters,
-}
-
-#[derive(Debug)]
-enum CaptureFile {
-    Classic(Classic),
-    Pcapng(Pcapng),
 }
 
 /// The stream whose messages are handed out.
@@ -67,23 +62,14 @@ struct Rest {
     at: usize,
     number: u64,
     count: u16,
-    time: Option<Nanos>,
+    stamp: Stamp,
 }
 
 impl Capture {
     /// Reads the header of the capture file.
     pub(super) fn begin(source: &mut Source) -> Result<Self, Problem> {
-        source.fill(4)?;
-        let file = match Classic::begin(source)? {
-            Some(classic) => CaptureFile::Classic(classic),
-            None => match Pcapng::begin(source) {
-                Some(pcapng) => CaptureFile::Pcapng(pcapng),
-                None if source.window().is_empty() => return Err(source.damaged("empty")),
-                None => return Err(source.damaged("neither pcap nor pcapng begins like this")),
-            },
-        };
         Ok(Self {
-            file,
+            file: CaptureFile::begin(source)?,
             followed: None,
             heard: None,
             rest: Rest::default(),
@@ -103,13 +89,13 @@ impl Capture {
     }
 
     /// Finds the next message in order.
-    pub(super) fn find(&mut self, source: &mut Source) -> Result<Option<(Found, Option<Nanos>)>, Problem> {
+    pub(super) fn find(&mut self, source: &mut Source) -> Result<Option<(Found, Stamp)>, Problem> {
         loop {
             if let Some(found) = self.next_in_order(source) {
                 self.counters.messages += 1;
                 return Ok(Some(found));
             }
-            match self.next_record(source)? {
+            match self.file.next(source)? {
                 Some(record) => self.handle_record(&record, source),
                 None => {
                     if !self.followed.as_mut().is_some_and(|followed| followed.order.give_up(&mut self.counters)) {
@@ -121,32 +107,25 @@ impl Capture {
     }
 
     /// The next message out of the reorder window or the current packet.
-    fn next_in_order(&mut self, source: &Source) -> Option<(Found, Option<Nanos>)> {
+    fn next_in_order(&mut self, source: &Source) -> Option<(Found, Stamp)> {
         let Followed { stream, order, .. } = self.followed.as_mut()?;
         loop {
-            if let Some((payload, time)) = order.take_held() {
+            if let Some((payload, stamp)) = order.take_held() {
                 self.held = payload;
-                return Some((Found::Held, time));
+                return Some((Found::Held, stamp));
             }
-            let Rest { at, number, count, time } = self.rest;
+            let Rest { at, number, count, stamp } = self.rest;
             if count == 0 {
                 return None;
             }
             let block = &source.window()[at..];
             let length = stream.length([block[0], block[1]]);
             let payload = &block[LENGTH_BYTES..LENGTH_BYTES + length];
-            self.rest = Rest { at: at + LENGTH_BYTES + length, number: number + 1, count: count - 1, time };
-            if order.is_next(number, payload, time, &mut self.counters) {
-                return Some((Found::Window { at: at + LENGTH_BYTES, length }, time));
+            self.rest = Rest { at: at + LENGTH_BYTES + length, number: number + 1, count: count - 1, stamp };
+            if order.is_next(number, payload, stamp, &mut self.counters) {
+                return Some((Found::Window { at: at + LENGTH_BYTES, length }, stamp));
             }
-            order.give_up_if_due(time, &mut self.counters);
-        }
-    }
-
-    fn next_record(&mut self, source: &mut Source) -> Result<Option<Record>, Problem> {
-        match &mut self.file {
-            CaptureFile::Classic(classic) => classic.next(source),
-            CaptureFile::Pcapng(pcapng) => pcapng.next(source),
+            order.give_up_if_due(stamp.time, &mut self.counters);
         }
     }
 
@@ -156,11 +135,11 @@ impl Capture {
             followed.order.give_up_if_due(record.time, &mut self.counters);
         }
         let frame = &source.window()[record.frame.clone()];
-        let payload = match record.link.udp_payload(frame) {
-            Ok(payload) => payload,
+        let payload = match record.link.datagram(frame) {
+            Ok(datagram) => datagram.payload,
             Err(skipped) => return self.counters.skip(skipped),
         };
-        let Some(packet) = FeedPacket::parse(payload) else {
+        let Ok(packet) = FeedPacket::parse(payload) else {
             self.counters.other_udp += 1;
             return;
         };
@@ -180,7 +159,7 @@ impl Capture {
                 at: payload_at + packet.stream.blocks_at(),
                 number: packet.first,
                 count: packet.count,
-                time: record.time,
+                stamp: Stamp { time: record.time, frame: self.counters.frames },
             };
         } else {
             self.counters.foreign += u64::from(packet.count);
@@ -193,7 +172,7 @@ impl Capture {
                 followed.announced = followed.announced.max(packet.first);
                 self.counters.heartbeats += 1;
             }
-            Some(followed) if !followed.stream.is_like(packet.stream) => self.counters.other_udp += 1,
+            Some(followed) if followed.stream.format() != packet.stream.format() => self.counters.other_udp += 1,
             _ => {
                 self.heard.get_or_insert(packet);
                 self.counters.heartbeats += 1;
@@ -201,7 +180,7 @@ impl Capture {
         }
     }
 
-    fn end(&mut self, source: &Source) -> Result<Option<(Found, Option<Nanos>)>, Problem> {
+    fn end(&mut self, source: &Source) -> Result<Option<(Found, Stamp)>, Problem> {
         match &mut self.followed {
             Some(followed) => followed.order.end(followed.announced, &mut self.counters),
             None if self.counters.frames > 0 && self.counters.heartbeats == 0 => {

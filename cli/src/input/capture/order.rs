@@ -1,6 +1,8 @@
 //! Puts the messages of one session in order: what comes twice is dropped, what comes early waits for what is missing.
 
 use super::counters::CaptureCounters;
+use super::record::Stamp;
+use crate::feed::hash;
 use seqcast_recovery::Nanos;
 use std::collections::BTreeMap;
 
@@ -25,7 +27,7 @@ const REMEMBERED: usize = 1 << 16;
 pub(super) struct Order {
     first: u64,
     next: u64,
-    held: BTreeMap<u64, (Vec<u8>, Option<Nanos>)>,
+    held: BTreeMap<u64, (Vec<u8>, Stamp)>,
     held_bytes: usize,
     waiting_since: Option<Nanos>,
     /// The hash of message `n` at `n % REMEMBERED`, for the last ones below `next`; 0 where `n` was passed as missing.
@@ -50,7 +52,7 @@ impl Order {
         &mut self,
         number: u64,
         payload: &[u8],
-        time: Option<Nanos>,
+        stamp: Stamp,
         counters: &mut CaptureCounters,
     ) -> bool {
         if number == self.next {
@@ -63,22 +65,22 @@ impl Order {
             counters.duplicates += 1;
         } else {
             if self.held.is_empty() {
-                self.waiting_since = time;
+                self.waiting_since = stamp.time;
             }
             self.held_bytes += payload.len() + ENTRY_BYTES;
-            self.held.insert(number, (payload.to_vec(), time));
+            self.held.insert(number, (payload.to_vec(), stamp));
         }
         false
     }
 
     /// Takes the next message out of those that waited.
-    pub(super) fn take_held(&mut self) -> Option<(Vec<u8>, Option<Nanos>)> {
+    pub(super) fn take_held(&mut self) -> Option<(Vec<u8>, Stamp)> {
         let first = self.held.first_entry().filter(|entry| *entry.key() == self.next)?;
-        let (payload, time) = first.remove();
+        let (payload, stamp) = first.remove();
         self.held_bytes -= payload.len() + ENTRY_BYTES;
-        self.waiting_since = self.held.first_key_value().and_then(|(_, (_, time))| *time);
+        self.waiting_since = self.held.first_key_value().and_then(|(_, (_, stamp))| stamp.time);
         self.pass(&payload);
-        Some((payload, time))
+        Some((payload, stamp))
     }
 
     /// Gives up the gap before the messages that wait, if they have waited long enough or are too many.
@@ -140,16 +142,4 @@ impl Order {
 
 fn slot(number: u64) -> usize {
     number as usize % REMEMBERED
-}
-
-/// Mixes eight bytes at a time by multiplication; never 0. Nothing depends on its quality but a warning.
-fn hash(payload: &[u8]) -> u64 {
-    let mut hash = payload.len() as u64;
-    for chunk in payload.chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        hash ^= hash >> 32;
-    }
-    hash | 1
 }

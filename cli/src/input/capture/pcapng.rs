@@ -24,7 +24,7 @@ const MAX_INTERFACES: usize = 4_096;
 
 /// Reads the blocks of a pcapng capture.
 #[derive(Debug)]
-pub(super) struct Pcapng {
+pub(in crate::input) struct Pcapng {
     order: ByteOrder,
     interfaces: Vec<Interface>,
 }

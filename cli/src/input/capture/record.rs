@@ -6,12 +6,21 @@ use std::ops::Range;
 
 /// One captured frame, the current record of the source.
 #[derive(Clone, Debug)]
-pub(super) struct Record {
-    pub(super) link: Link,
+pub(in crate::input) struct Record {
+    pub(in crate::input) link: Link,
     /// Where the frame lies in the window of the source.
-    pub(super) frame: Range<usize>,
+    pub(in crate::input) frame: Range<usize>,
     /// When it was captured, since 1970.
-    pub(super) time: Option<Nanos>,
+    pub(in crate::input) time: Option<Nanos>,
+}
+
+/// When a message came, and in which frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::input) struct Stamp {
+    /// When its frame was captured, since 1970.
+    pub(in crate::input) time: Option<Nanos>,
+    /// The number of the frame, from 1 on; 0 where there are none.
+    pub(in crate::input) frame: u64,
 }
 
 /// How the machine that captured wrote its numbers.

@@ -36,7 +36,7 @@ fn of_lines(world: &World) -> Vec<(Nanos, Status)> {
 }
 
 fn is_complete(world: &World) -> bool {
-    messages(world) == (1..world.sources[0].truth.sent).collect::<Vec<_>>()
+    messages(world) == (1..world.sources[0].truth.retained).collect::<Vec<_>>()
 }
 
 #[test]

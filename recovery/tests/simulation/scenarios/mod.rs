@@ -2,7 +2,11 @@
 
 mod joining;
 mod lines;
+mod pairs;
 mod repair;
+mod restarts;
+mod rewinds;
+mod rings;
 
 use crate::oracle::Told;
 use crate::plan::{ClientPlan, Ending, PathPlan, Scenario, SessionPlan, Step};

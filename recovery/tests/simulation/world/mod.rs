@@ -1,15 +1,18 @@
 //! Runs a scenario: takes what happens next from the queue, lets it happen, and lets the oracle look.
 
 mod requests;
+mod verdict;
 
-use crate::client::Client;
+use crate::client::{Client, Terms};
 use crate::network::{Path, Queue};
 use crate::oracle::Told;
 use crate::plan::{Ending, Scenario, SessionPlan};
-use crate::source::{Source, Truth};
+use crate::ring::{LOOK_FOR_END, RingFile};
+use crate::source::Source;
+use crate::truth::Truth;
 use requests::address;
 use seqcast_protocol::{HEADER_BYTES, LENGTH_BYTES, SequenceNumber, SequenceRange};
-use seqcast_recovery::{GapPolicy, Line, Nanos, SessionChoice, Source as From, Start};
+use seqcast_recovery::{Line, Nanos, Source as From};
 use std::collections::BTreeSet;
 
 /// How many happenings a scenario may have; more means that somebody never comes to rest. Arbitrary.
@@ -25,14 +28,19 @@ enum PathId {
 
 enum Happening {
     Begin(usize),
-    Publish(usize, usize),
-    End(usize),
-    Tick(usize),
+    /// A session's publisher takes a step of its input.
+    Publish(usize, usize, usize),
+    End(usize, usize),
+    /// A publisher that was killed begins anew.
+    Return(usize, usize),
+    Tick(usize, usize),
     Release(PathId),
     Arrive(PathId, Vec<u8>),
     Poll(usize),
-    /// A session's responder has time for an answer.
-    Serve(usize),
+    /// A client that was killed begins anew.
+    Revive(usize),
+    /// A publisher's responder has time for an answer.
+    Serve(usize, usize),
     Flood(usize, u64),
 }
 
@@ -50,12 +58,6 @@ pub(crate) struct World {
     pub(crate) sources: Vec<Source>,
     pub(crate) clients: Vec<Client>,
     paths: Vec<Paths>,
-    /// The next tick of each source that counts.
-    ticks: Vec<Option<Nanos>>,
-    /// When the responder of each source has time next, if it waits for that.
-    serves: Vec<Option<Nanos>>,
-    /// When it will have ended the answer that it gave last.
-    busy_until: Vec<Nanos>,
     /// Whom the answers were for, in order: a client, or a flood, counted from the last client on.
     pub(crate) served: Vec<usize>,
     pub(crate) steps: u64,
@@ -92,11 +94,14 @@ impl World {
         for (index, plan) in scenario.sessions.iter().enumerate() {
             sources.push(Source::new(plan, scenario.seed));
             queue.schedule(plan.begins, Happening::Begin(index));
-            for (step, at) in plan.steps.iter().enumerate() {
-                queue.schedule(at.at, Happening::Publish(index, step));
+            for publisher in 0..sources[index].publishers.len() {
+                let skew = Nanos(plan.skew.0 * publisher as u64);
+                for (step, at) in plan.steps.iter().enumerate() {
+                    queue.schedule(at.at + skew, Happening::Publish(index, publisher, step));
+                }
+                let (Ending::End(at) | Ending::Die(at)) = plan.ending;
+                queue.schedule(at + skew, Happening::End(index, publisher));
             }
-            let (Ending::End(at) | Ending::Die(at)) = plan.ending;
-            queue.schedule(at, Happening::End(index));
         }
         let mut stream = 0;
         let mut path = |plan| {
@@ -107,7 +112,10 @@ impl World {
             let config = &plan.config;
             let is_roomy = config.window_messages >= longest && config.gap_capacity >= longest;
             let is_roomy = is_roomy && config.window_bytes > most_bytes;
-            clients.push(Client::new(plan, scenario.is_answered, is_roomy));
+            clients.push(Client::new(
+                plan,
+                Terms { is_answered: scenario.is_answered, is_roomy, safe_from: scenario.clean_from },
+            ));
             paths.push(Paths {
                 lines: plan.lines.iter().map(&mut path).collect(),
                 requests: plan.targets.iter().map(|(request, _)| path(request)).collect(),
@@ -121,19 +129,7 @@ impl World {
         for (index, flood) in scenario.floods.iter().enumerate() {
             queue.schedule(flood.during.start, Happening::Flood(index, 0));
         }
-        Self {
-            now: Nanos::ZERO,
-            scenario: scenario.clone(),
-            queue,
-            served: vec![],
-            clients,
-            paths,
-            ticks: vec![None; sources.len()],
-            serves: vec![None; sources.len()],
-            busy_until: vec![Nanos::ZERO; sources.len()],
-            sources,
-            steps: 0,
-        }
+        Self { now: Nanos::ZERO, scenario: scenario.clone(), queue, served: vec![], clients, paths, sources, steps: 0 }
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -141,27 +137,38 @@ impl World {
             Happening::Begin(index) => {
                 // The addresses are free for a new publisher once the one before is gone.
                 self.sources[..index].iter_mut().for_each(Source::stop);
-                self.schedule_tick(index, true);
-            }
-            Happening::Publish(index, step) => {
-                let mut packets = vec![];
-                self.sources[index].publish(step, &mut |line, packet| packets.push((line, packet.to_vec())));
-                for (line, packet) in packets {
-                    self.multicast(line, &packet);
+                self.sources[index].truth.has_begun = true;
+                for publisher in 0..self.sources[index].publishers.len() {
+                    self.schedule_tick(index, publisher, true);
                 }
-                self.schedule_tick(index, true);
             }
-            Happening::End(index) => {
-                self.sources[index].end();
-                self.schedule_tick(index, true);
+            Happening::Publish(index, publisher, step) => {
+                let now = self.now;
+                let back_at = self.send(|world, send| world.sources[index].publish(publisher, step, now, send));
+                self.schedule_tick(index, publisher, true);
+                self.wake_ring_clients(Nanos::ZERO);
+                if let Some(at) = back_at {
+                    self.queue.schedule(at, Happening::Return(index, publisher));
+                }
             }
-            Happening::Tick(index) => {
-                if self.ticks[index] == Some(self.now) {
-                    self.ticks[index] = None;
-                    if let Some(header) = self.sources[index].tick(self.now) {
-                        Line::ALL.into_iter().for_each(|line| self.multicast(line, &header));
-                    }
-                    self.schedule_tick(index, false);
+            Happening::Return(index, publisher) => {
+                let now = self.now;
+                self.send(|world, send| world.sources[index].come_back(publisher, now, send));
+                self.schedule_tick(index, publisher, true);
+                self.wake_ring_clients(LOOK_FOR_END);
+            }
+            Happening::End(index, publisher) => {
+                self.sources[index].end(publisher);
+                self.schedule_tick(index, publisher, true);
+                self.wake_ring_clients(LOOK_FOR_END);
+            }
+            Happening::Tick(index, publisher) => {
+                let now = self.now;
+                let tick_at = &mut self.sources[index].publishers[publisher].tick_at;
+                if *tick_at == Some(now) {
+                    *tick_at = None;
+                    self.send(|world, send| world.sources[index].tick(publisher, now, send));
+                    self.schedule_tick(index, publisher, false);
                 }
             }
             Happening::Release(id) => {
@@ -177,24 +184,51 @@ impl World {
                 self.receive(client, From::RequestTarget(target), datagram);
             }
             Happening::Arrive(PathId::Request(client, target), datagram) => {
-                self.ask(address(client, target), &datagram);
+                self.ask(address(client, self.clients[client].life, target), &datagram);
             }
             Happening::Poll(client) => self.poll(client),
-            Happening::Serve(index) => {
-                if self.serves[index] == Some(self.now) {
-                    self.serves[index] = None;
-                    self.serve(index);
+            Happening::Revive(client) => {
+                self.clients[client].come_back(self.now);
+                self.schedule_poll(client, self.now);
+            }
+            Happening::Serve(index, publisher) => {
+                let serve_at = &mut self.sources[index].publishers[publisher].serve_at;
+                if *serve_at == Some(self.now) {
+                    *serve_at = None;
+                    self.serve(index, publisher);
                 }
             }
             Happening::Flood(index, count) => self.flood(index, count),
         }
     }
 
+    /// Lets `act` send packets on lines.
+    fn send<T>(&mut self, act: impl FnOnce(&mut Self, &mut dyn FnMut(Line, &[u8])) -> T) -> T {
+        let mut packets = vec![];
+        let result = act(self, &mut |line, packet| packets.push((line, packet.to_vec())));
+        for (line, packet) in packets {
+            self.multicast(line, &packet);
+        }
+        result
+    }
+
     fn multicast(&mut self, line: Line, packet: &[u8]) {
         assert!(packet.len() >= HEADER_BYTES);
         for client in 0..self.clients.len() {
-            if self.now >= self.scenario.clients[client].joins && line.index() < self.paths[client].lines.len() {
+            let plan = &self.scenario.clients[client];
+            let has_path = line.index() < plan.lines.len() && plan.ring != Some(line);
+            if self.now >= plan.joins && has_path {
                 self.transmit(PathId::Line(client, line), packet);
+            }
+        }
+    }
+
+    /// Lets those who follow the ring look at it, this much later than they do.
+    fn wake_ring_clients(&mut self, delay: Nanos) {
+        for client in 0..self.clients.len() {
+            let plan = &self.scenario.clients[client];
+            if plan.ring.is_some() && self.now >= plan.joins {
+                self.schedule_poll(client, self.now + delay + plan.ring_lag);
             }
         }
     }
@@ -202,8 +236,12 @@ impl World {
     fn path(&mut self, id: PathId) -> &mut Path {
         match id {
             PathId::Line(client, line) => &mut self.paths[client].lines[line.index()],
-            PathId::Request(client, target) => &mut self.paths[client].requests[target],
-            PathId::Answer(client, target) => &mut self.paths[client].answers[target],
+            PathId::Request(client, target) => {
+                &mut self.paths[client].requests[target - self.scenario.clients[client].ring_targets()]
+            }
+            PathId::Answer(client, target) => {
+                &mut self.paths[client].answers[target - self.scenario.clients[client].ring_targets()]
+            }
         }
     }
 
@@ -229,17 +267,18 @@ impl World {
         self.schedule_poll(client, self.now);
     }
 
-    fn schedule_tick(&mut self, index: usize, has_news: bool) {
-        let Some(at) = self.sources[index].next_tick(self.now, has_news) else { return };
-        if self.ticks[index].is_none_or(|tick| at < tick) {
-            self.ticks[index] = Some(at);
-            self.queue.schedule(at, Happening::Tick(index));
+    fn schedule_tick(&mut self, index: usize, publisher: usize, has_news: bool) {
+        let mine = &mut self.sources[index].publishers[publisher];
+        let Some(at) = mine.next_tick(self.now, has_news) else { return };
+        if mine.tick_at.is_none_or(|tick| at < tick) {
+            mine.tick_at = Some(at);
+            self.queue.schedule(at, Happening::Tick(index, publisher));
         }
     }
 
     fn schedule_poll(&mut self, index: usize, at: Nanos) {
         let client = &mut self.clients[index];
-        let at = client.present_at(at);
+        let Some(at) = client.present_at(at) else { return };
         if client.poll_at.is_none_or(|poll_at| at < poll_at) {
             client.poll_at = Some(at);
             self.queue.schedule(at, Happening::Poll(index));
@@ -253,53 +292,34 @@ impl World {
         }
         client.poll_at = None;
         let truths: Vec<&Truth> = self.sources.iter().map(|source| &source.truth).collect();
-        let polled = client.poll(self.now, &truths);
+        let has_writer = |index: usize| self.sources[index].publishers[0].is_alive();
+        let file = self.sources.iter().rposition(|source| source.truth.has_begun).map(|index| RingFile {
+            index,
+            memory: &self.sources[index].publishers[0].memory,
+            has_writer: &has_writer,
+        });
+        let polled = client.poll(self.now, &truths, file.as_ref());
         for request in polled.requests {
-            self.transmit(PathId::Request(index, request.target), &request.request.to_bytes());
+            match (&mut self.clients[index].ring, request.target) {
+                (Some(ring), 0) => {
+                    ring.ask(request.request);
+                    self.schedule_poll(index, self.now);
+                }
+                _ => self.transmit(PathId::Request(index, request.target), &request.request.to_bytes()),
+            }
+        }
+        if let Some(at) = polled.back_at {
+            self.queue.schedule(at, Happening::Revive(index));
         }
         if let Some(at) = polled.next_poll {
             self.schedule_poll(index, at);
         }
     }
 
-    /// Once links are clean, everybody has everything: delivered, or told.
-    fn check_the_end(&self) {
-        for (index, client) in self.clients.iter().enumerate() {
-            let (subscription, oracle) = (&client.subscription, &client.oracle);
-            if oracle.is_stopped {
-                assert_eq!(client.plan.config.gap_policy, GapPolicy::Stop);
-                continue;
-            }
-            let Some(view) = &oracle.view else { panic!("client {index} has never heard anything") };
-            let last = match client.plan.config.session {
-                SessionChoice::Any => self.sources.last(),
-                SessionChoice::Only(session) => self.sources.iter().find(|source| source.truth.session == session),
-            };
-            let truth = &last.expect("there is a session").truth;
-            assert_eq!(view.session, truth.session, "client {index} is not in the last session");
-            let counters = subscription.counters();
-            let first = counters.lines[0].first + counters.lines[1].first;
-            assert_eq!(first + counters.recovered, counters.messages, "client {index}: {counters:?}");
-            assert!(client.records.judged == counters.gaps || counters.gaps > 128, "client {index} forgot a gap");
-            let is_last = self.sources.last().is_some_and(|source| source.truth.session == truth.session);
-            assert!(!is_last || view.is_ended == truth.is_ended, "client {index} missed the end");
-            assert_eq!(subscription.open_gaps(), 0, "client {index} waits for ever");
-            assert_eq!(subscription.window_messages(), 0, "client {index} holds something back");
-            assert_eq!(subscription.next(), subscription.highest(), "client {index} is behind");
-            if is_last && (truth.is_ended || !truth.is_over) {
-                let next = match client.plan.start(view.session, view.is_first) {
-                    Start::At(first) => truth.sent.max(first),
-                    _ => truth.sent,
-                };
-                assert_eq!(subscription.next(), Some(next), "client {index} has not reached the end");
-            }
-        }
-    }
-
     /// The numbers of the last session that a line lost on its way to a client.
     pub(crate) fn lost(&self, client: usize, line: Line) -> BTreeSet<SequenceNumber> {
-        let sent = self.sources.last().map_or(1, |source| source.truth.sent);
-        self.paths[client].lines[line.index()].lost(SequenceRange::new(1, sent))
+        let end = self.sources.last().map_or(1, |source| source.truth.retained);
+        self.paths[client].lines[line.index()].lost(SequenceRange::new(1, end))
     }
 
     /// What a client was told, in order, with the times.

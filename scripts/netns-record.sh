@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# Records both lines of a publisher in another network namespace, while nftables drops packets of each where they arrive,
+# and checks the recording: fails unless `seqcast check` finds exactly what nftables dropped, and no line that differs.
+#
+#   scripts/netns-record.sh [LOSS_A [LOSS_B]]      in percent, 5 and 3 unless given
+#
+# MESSAGES (100000) and PACE in messages/s (50000) are those of the session; SEQCAST is the binary, built here unless set.
+# Needs root, iproute2 and nftables; exits with 77 where the kernel or the container does not allow what it needs. The
+# host's own network is not touched, and the namespaces are deleted at the end.
+#
+#      publisher 10.78.1.1 --- veth pair --- 10.78.1.2 recorder
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+loss=("${1:-5}" "${2:-3}")
+for percent in "${loss[@]}"; do
+    if ! [[ $percent =~ ^[0-9]{1,2}$ ]]; then
+        echo "$percent is no percentage; the beginning of $0 says how it is called" >&2
+        exit 2
+    fi
+done
+messages="${MESSAGES:-100000}"
+pace="${PACE:-50000}/s"
+port=30001
+groups=(239.78.1.1 239.78.2.1)
+
+unable() {
+    echo "skipped: $1" >&2
+    exit 77
+}
+((EUID == 0)) || unable "only root makes network namespaces"
+for command in ip nft; do
+    command -v "$command" >/dev/null || unable "$command is not installed"
+done
+
+space="seqcast-record-$$"
+directory="$(mktemp -d)"
+cleanup() {
+    local process name
+    for process in $(jobs -pr); do
+        kill -KILL "$process" 2>/dev/null || true
+    done
+    # Without the shell's words about those that were killed.
+    { wait; } 2>/dev/null
+    for name in publisher recorder; do
+        ip netns delete "$space-$name" 2>/dev/null || true
+    done
+    rm -rf "$directory"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+# Of every packet that is dropped on a line, the number of its first message and their count are kept, but for heartbeats
+# and the end, which have none. Both are fields of the header, behind that of UDP.
+rules() {
+    local line
+    echo "table ip seqcast {"
+    for line in 0 1; do
+        echo "set dropped_$line { typeof @th,144,64 . @th,208,16; flags dynamic; size 1000000; }"
+        echo "chain drop_$line {"
+        echo "@th,208,16 != { 0, 0xffff } add @dropped_$line { @th,144,64 . @th,208,16 }"
+        echo "drop; }"
+        echo "chain line_$line { numgen random mod 100 < ${loss[line]} goto drop_$line; }"
+    done
+    echo "chain input { type filter hook input priority filter"
+    echo "udp dport $port ip daddr ${groups[0]} jump line_0"
+    echo "udp dport $port ip daddr ${groups[1]} jump line_1; }"
+    echo "}"
+}
+
+# What the network needs is tried before, so that what fails later is a failure.
+for name in publisher recorder; do
+    error="$(ip netns add "$space-$name" 2>&1)" || unable "no network namespace can be made: ${error%%$'\n'*}"
+done
+error="$(ip -n "$space-publisher" link add veth type veth peer name veth netns "$space-recorder" 2>&1)" ||
+    unable "no veth pair can be made: ${error%%$'\n'*}"
+error="$(rules | ip netns exec "$space-recorder" nft --file - 2>&1)" || unable "nftables do not work: ${error%%$'\n'*}"
+host=0
+for name in publisher recorder; do
+    ip -n "$space-$name" address add "10.78.1.$((++host))/24" dev veth
+    ip -n "$space-$name" link set veth up
+done
+
+if [[ -z ${SEQCAST:-} ]]; then
+    cargo build --release --locked --quiet -p seqcast
+    SEQCAST="$(cargo metadata --format-version 1 --no-deps --locked |
+        sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/seqcast"
+fi
+"$SEQCAST" generate --messages "$messages" --output "$directory/input"
+
+ip netns exec "$space-recorder" "$SEQCAST" record "${groups[0]}:$port@10.78.1.2" "${groups[1]}:$port@10.78.1.2" \
+    --output "$directory/day.pcapng" --json >"$directory/record.json" 2>"$directory/record.log" &
+recorder=$!
+until [[ -f $directory/day.pcapng ]]; do
+    kill -0 "$recorder" || { cat "$directory/record.log" >&2; exit 1; }
+    sleep 0.05
+done
+
+# What a line has lost is counted from its first packet to its last: a second of heartbeats, about ten, goes before the
+# messages and after them.
+mkfifo "$directory/pipe"
+ip netns exec "$space-publisher" "$SEQCAST" publish --session RECORD --input - --format blocks --pace "$pace" \
+    --line-a "${groups[0]}:$port@10.78.1.1" --line-b "${groups[1]}:$port@10.78.1.1" --requests none --linger 1s \
+    <"$directory/pipe" 2>"$directory/publish.log" &
+publisher=$!
+exec 3>"$directory/pipe"
+sleep 1
+cat "$directory/input" >&3
+sleep 1
+exec 3>&-
+wait "$publisher" || { cat "$directory/publish.log" >&2; exit 1; }
+kill -INT "$recorder"
+wait "$recorder" || { cat "$directory/record.log" >&2; exit 1; }
+
+code=0
+"$SEQCAST" check --json "$directory/day.pcapng" >"$directory/check.json" 2>"$directory/check.log" || code=$?
+
+# dropped LINE: the packets that nftables dropped on a line, as their first number and count.
+dropped() {
+    ip netns exec "$space-recorder" nft --json list set ip seqcast "dropped_$1" | tr '[' '\n' |
+        sed -n 's/^\([0-9]*\), \([0-9]*\)\].*/\1 \2/p' | sort
+}
+sum() {
+    awk '{ sum += $2 } END { print sum + 0 }'
+}
+# The number of this name in what was checked: the first of that name, or the second.
+number() {
+    grep -o "\"$1\":[0-9]*" "$directory/check.json" | sed -n "${2:-1}p" | cut -d: -f2
+}
+for line in 0 1; do
+    dropped "$line" >"$directory/dropped_$line"
+    lost[line]="$(sum <"$directory/dropped_$line")"
+done
+# Both lines carry the same packets.
+both="$(comm -12 "$directory/dropped_0" "$directory/dropped_1" | sum)"
+
+status=0
+# expect WHAT FOUND EXPECTED
+expect() {
+    local verdict=ok
+    if [[ $2 != "$3" ]]; then
+        verdict=WRONG status=1
+    fi
+    printf '%-24s %10s %10s  %s\n' "$1" "$2" "$3" "$verdict"
+}
+printf '%-24s %10s %10s\n' '' check nftables
+expect 'missing on line A' "$(number missing 1)" "${lost[0]}"
+expect 'missing on line B' "$(number missing 2)" "${lost[1]}"
+expect 'only on A' "$(number only_a)" "$((lost[1] - both))"
+expect 'only on B' "$(number only_b)" "$((lost[0] - both))"
+expect 'on neither' "$(number neither)" "$both"
+expect 'compared' "$(number compared)" "$((messages - lost[0] - lost[1] + both))"
+expect 'with other bytes' "$(number differing)" 0
+expect 'exit code' "$code" "$((lost[0] + lost[1] > 0 ? 3 : 0))"
+((status == 0)) || cat "$directory"/*.log "$directory/check.json" >&2
+exit "$status"
