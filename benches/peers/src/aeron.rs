@@ -1,13 +1,15 @@
 //! Aeron as a system under test.
 //!
 //! Each side has a media driver and a client of its own, and no thread besides the one that the harness pins: the driver is in
-//! INVOKER mode, and its duty cycle is part of the side's own, so that both spin. That is the setting in which Aeron is fastest
-//! on two cores: with its default, three threads a driver, eight threads share them.
+//! INVOKER mode, and its duty cycle is part of the side's own, so that both spin. That is Aeron's setting for two cores: its
+//! default, four threads a driver and one a client, has ten threads share them.
 //!
 //! An offer costs no system call. Messages leave in the duty cycle of the driver, as many datagrams at once as it takes, which is
 //! done whenever so many are full, and at a flush.
 
-use crate::media::{self, DATAGRAMS_PER_CALL, Driver, HEADER_BYTES, Naks, Settings, TERM_BYTES, WINDOW_BYTES};
+use crate::media::{
+    self, BUFFER_BYTES, DATAGRAMS_PER_CALL, Driver, HEADER_BYTES, Naks, Settings, TERM_BYTES, WINDOW_BYTES,
+};
 use crate::streams::{self, Publication, Shared, Side, Subscription};
 use seqcast_bench::system::{End, Receiver, Sender, Setup, System};
 use std::ffi::{CStr, CString};
@@ -107,9 +109,10 @@ impl System for Aeron {
             ),
             _ => format!(
                 "Aeron {version} UDP multicast on loopback, {mtu} B datagrams, up to {DATAGRAMS_PER_CALL} a system call, a C \
-                 driver embedded in each side and invoked by its thread, {terms} MiB terms, {} MiB window and socket buffers; \
-                 {naks}",
-                WINDOW_BYTES >> 20
+                 driver embedded in each side and invoked by its thread, {terms} MiB terms, {} MiB window, {} MiB socket \
+                 buffers; {naks}",
+                WINDOW_BYTES >> 20,
+                BUFFER_BYTES >> 20
             ),
         }
     }
@@ -214,5 +217,62 @@ impl Receiver for Hearing {
 
     fn requests(&self) -> u64 {
         self.0.naks_sent()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends messages of every length up to 40 bytes and returns what arrived.
+    fn carry(sender: &mut Offering, receiver: &mut Hearing, rounds: usize) -> Vec<(u64, Vec<u8>)> {
+        let (mut arrived, started) = (Vec::new(), std::time::Instant::now());
+        for message in messages(rounds) {
+            while !sender.offer(&message).unwrap() {
+                sender.tend().unwrap();
+            }
+            sender.flush().unwrap();
+            receiver.poll(&mut |number, message: &[u8]| arrived.push((number, message.to_vec()))).unwrap();
+        }
+        while arrived.len() < 40 * rounds && started.elapsed().as_secs() < 20 {
+            sender.tend().unwrap();
+            receiver.poll(&mut |number, message: &[u8]| arrived.push((number, message.to_vec()))).unwrap();
+        }
+        arrived
+    }
+
+    fn messages(rounds: usize) -> impl Iterator<Item = Vec<u8>> {
+        (0..rounds).flat_map(|_| (0..40).map(|length| (0..length).collect()))
+    }
+
+    #[test]
+    fn every_message_arrives_both_ways() {
+        let numbered: Vec<_> = (1..).zip(messages(1)).collect();
+        for aeron in [Aeron::Multicast, Aeron::Ipc] {
+            let setup = Setup { datagram_bytes: 1_408, ..Setup::new(64) };
+            let [mut here, mut there] = aeron.open_both_ways(&setup).unwrap();
+            assert_eq!(carry(&mut here.sender, &mut there.receiver, 1), numbered, "{aeron:?}");
+            assert_eq!(carry(&mut there.sender, &mut here.receiver, 1), numbered, "{aeron:?}");
+            assert_eq!(there.receiver.requests() + here.receiver.requests(), 0);
+        }
+    }
+
+    #[test]
+    fn loss_on_purpose_is_repaired_and_shows_as_requests() {
+        let setup = Setup { datagram_bytes: 1_408, loss: 0.3, ..Setup::new(64) };
+        let (mut sender, mut receivers) = Aeron::MulticastTuned.open(&setup, 1).unwrap();
+        assert_eq!(carry(&mut sender, &mut receivers[0], 20), (1..).zip(messages(20)).collect::<Vec<_>>());
+        assert!(receivers[0].requests() > 0);
+    }
+
+    #[test]
+    fn datagrams_have_the_longest_length_that_aeron_allows() {
+        let lengths = [1_408, 1_472, 8_192, 8_972, 65_507];
+        let mtus = lengths.map(|datagram_bytes| mtu(&Setup { datagram_bytes, ..Setup::new(1) }));
+        assert_eq!(mtus, [1_408, 1_472, 8_192, 8_960, 65_504]);
+        let refusal =
+            |message_bytes| Aeron::Multicast.refusal(&Setup { datagram_bytes: 1_408, ..Setup::new(message_bytes) });
+        assert_eq!(refusal(1_376), None);
+        assert!(refusal(1_377).is_some());
     }
 }

@@ -9,8 +9,12 @@ use std::path::PathBuf;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Socket buffers, and the window that a receiver grants: Aeron's own 128 KiB stop the sender at the speed of loopback.
-pub(crate) const WINDOW_BYTES: usize = 2 << 20;
+/// Socket buffers: as large as a subscriber of seqcast asks for.
+pub(crate) const BUFFER_BYTES: usize = 4 << 20;
+
+/// The window that a receiver grants: Aeron's own 128 KiB stop the sender at the speed of loopback. Half of the buffer, because
+/// the kernel counts more for a datagram than its bytes.
+pub(crate) const WINDOW_BYTES: usize = BUFFER_BYTES / 2;
 
 /// A third of what a stream has in shared memory. Aeron's own; for IPC a quarter of it, like the rest.
 pub(crate) const TERM_BYTES: usize = 16 << 20;
@@ -78,8 +82,8 @@ impl Driver {
                 ),
                 driver::aeron_driver_context_set_mtu_length(raw, settings.mtu_bytes),
                 driver::aeron_driver_context_set_ipc_mtu_length(raw, settings.mtu_bytes),
-                driver::aeron_driver_context_set_socket_so_rcvbuf(raw, WINDOW_BYTES),
-                driver::aeron_driver_context_set_socket_so_sndbuf(raw, WINDOW_BYTES),
+                driver::aeron_driver_context_set_socket_so_rcvbuf(raw, BUFFER_BYTES),
+                driver::aeron_driver_context_set_socket_so_sndbuf(raw, BUFFER_BYTES),
                 driver::aeron_driver_context_set_rcv_initial_window_length(raw, WINDOW_BYTES),
                 driver::aeron_driver_context_set_term_buffer_length(raw, TERM_BYTES),
                 driver::aeron_driver_context_set_ipc_term_buffer_length(raw, TERM_BYTES),
@@ -104,7 +108,8 @@ impl Driver {
         }
         if settings.loses {
             // SAFETY: the name is one that Aeron knows, and nothing comes before it.
-            let loss = unsafe { driver::aeron_udp_channel_interceptor_bindings_load(ptr::null_mut(), c"loss".as_ptr()) };
+            let loss =
+                unsafe { driver::aeron_udp_channel_interceptor_bindings_load(ptr::null_mut(), c"loss".as_ptr()) };
             // SAFETY: as above; Aeron keeps what it loaded.
             all(unsafe { [driver::aeron_driver_context_set_udp_channel_incoming_interceptors(raw, loss)] })?;
         }

@@ -33,7 +33,6 @@ impl Side {
         Ok(Self { client: driver.client()?, driver: Some(driver), rests, cycles: 0 })
     }
 
-
     /// Does what is to do now. A client has little: it has its turn once in 64 cycles.
     #[inline]
     pub(crate) fn work(&mut self) -> Result<(), String> {
@@ -121,9 +120,8 @@ impl<'s> AddingPublication<'s> {
     fn begin(side: &'s Shared, channel: &CStr, stream: i32) -> Result<Self, String> {
         let (aeron, channel) = (locked(side).client.raw(), channel.as_ptr());
         // SAFETY: it writes where it is told to; the client is started, the text is copied.
-        let adding = created(|adding| unsafe {
-            client::aeron_async_add_exclusive_publication(adding, aeron, channel, stream)
-        })?;
+        let adding =
+            created(|adding| unsafe { client::aeron_async_add_exclusive_publication(adding, aeron, channel, stream) })?;
         Ok(Self { side, adding })
     }
 
@@ -155,8 +153,9 @@ impl Publication {
         const NEXT_TERM: i64 = client::AERON_PUBLICATION_ADMIN_ACTION as i64;
         let (bytes, length) = (message.as_ptr(), message.len());
         // SAFETY: `raw` lives, as said above, and `&mut self` makes this its only writer; the message is copied.
-        let position =
-            unsafe { client::aeron_exclusive_publication_offer(self.raw.as_ptr(), bytes, length, None, ptr::null_mut()) };
+        let position = unsafe {
+            client::aeron_exclusive_publication_offer(self.raw.as_ptr(), bytes, length, None, ptr::null_mut())
+        };
         match position {
             0.. => Ok(Some(position.unsigned_abs())),
             NO_ROOM | NEXT_TERM => Ok(None),
