@@ -161,7 +161,7 @@ memory() {
 
 # throughput_of SYSTEM,... SIZE,... DATAGRAM,... LOSS,...
 throughput_of() {
-    measure "throughput-$2-in-$3-loss-$4" throughput --systems "$1" --against seqcast --sizes "$2" --datagrams "$3" \
+    measure "throughput-${2//,/-}-in-${3//,/-}-loss-${4%\%}" throughput --systems "$1" --against seqcast --sizes "$2" --datagrams "$3" \
         --loss "$4" --messages "$messages" --time "$time" --pairs "$pairs"
 }
 
