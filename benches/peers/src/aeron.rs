@@ -223,10 +223,12 @@ impl Receiver for Hearing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use seqcast_recovery::Nanos;
+    use seqcast_transport::Clock;
 
     /// Sends messages of every length up to 40 bytes and returns what arrived.
     fn carry(sender: &mut Offering, receiver: &mut Hearing, rounds: usize) -> Vec<(u64, Vec<u8>)> {
-        let (mut arrived, started) = (Vec::new(), std::time::Instant::now());
+        let (mut arrived, deadline) = (Vec::new(), Clock::now() + Nanos::from_secs(20));
         for message in messages(rounds) {
             while !sender.offer(&message).unwrap() {
                 sender.tend().unwrap();
@@ -234,7 +236,7 @@ mod tests {
             sender.flush().unwrap();
             receiver.poll(&mut |number, message: &[u8]| arrived.push((number, message.to_vec()))).unwrap();
         }
-        while arrived.len() < 40 * rounds && started.elapsed().as_secs() < 20 {
+        while arrived.len() < 40 * rounds && Clock::now() < deadline {
             sender.tend().unwrap();
             receiver.poll(&mut |number, message: &[u8]| arrived.push((number, message.to_vec()))).unwrap();
         }

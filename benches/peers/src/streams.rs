@@ -2,16 +2,17 @@
 
 use crate::media::{Client, Driver, checked, created, last_error};
 use rusteron_client::bindings as client;
+use seqcast_recovery::Nanos;
+use seqcast_transport::Clock;
 use std::ffi::{CStr, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 /// How many messages one poll hands over. Arbitrary.
 const MESSAGES_PER_POLL: usize = 1_024;
 
 /// Opening anything takes some milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Nanos = Nanos::from_secs(10);
 
 /// What is driven by one thread: a client, and the driver unless another side has it.
 #[derive(Debug)]
@@ -70,12 +71,12 @@ pub(crate) fn open(
     let sides = || std::iter::once(from).chain(to);
     let subscriptions = to.iter().map(|side| {
         let mut adding = AddingSubscription::begin(side, channel, stream)?;
-        until(sides(), || adding.poll())
+        until(&sides(), || adding.poll())
     });
     let subscriptions = subscriptions.collect::<Result<Vec<_>, _>>()?;
     let mut adding = AddingPublication::begin(from, channel, stream)?;
-    let publication = until(sides(), || adding.poll())?;
-    until(sides(), || {
+    let publication = until(&sides(), || adding.poll())?;
+    until(&sides(), || {
         let is_heard = publication.is_connected() && subscriptions.iter().all(Subscription::is_connected);
         Ok(is_heard.then_some(()))
     })?;
@@ -84,10 +85,10 @@ pub(crate) fn open(
 
 /// Lets the sides work until there is something.
 fn until<'s, T>(
-    sides: impl Iterator<Item = &'s Shared> + Clone,
+    sides: &(impl Iterator<Item = &'s Shared> + Clone),
     mut poll: impl FnMut() -> Result<Option<T>, String>,
 ) -> Result<T, String> {
-    let started = Instant::now();
+    let deadline = Clock::now() + PATIENCE;
     loop {
         for side in sides.clone() {
             locked(side).work_thoroughly()?;
@@ -95,7 +96,7 @@ fn until<'s, T>(
         if let Some(made) = poll()? {
             return Ok(made);
         }
-        if started.elapsed() > PATIENCE {
+        if Clock::now() > deadline {
             return Err("Aeron has opened nothing in 10 s".to_owned());
         }
     }
