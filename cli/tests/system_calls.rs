@@ -218,7 +218,10 @@ fn a_subscriber_takes_a_packet_with_one_system_call_and_many_with_fewer() {
         let most = packets / feed.received_per_call + polls;
         assert!(received(&calls) <= most, "{}: more than {most}: {calls:?}", feed.name);
         let others = calls.values().sum::<u64>() - received(&calls);
-        assert!(others < 10, "{}: {others} other system calls: {calls:?}", feed.name);
+        // To take datagrams together and again singly takes two calls and some looks at the socket, and sixteen datagrams in a
+        // row, which a machine that holds the subscriber up brings.
+        let switching = packets / 16 * 8;
+        assert!(others < 10 + switching, "{}: {others} other system calls: {calls:?}", feed.name);
     }
 }
 
