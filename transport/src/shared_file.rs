@@ -113,6 +113,15 @@ impl SharedFile {
         sys::is_locked(self.file.as_raw_fd())
     }
 
+    /// Whether somebody holds the writer's lock of a file that was opened otherwise, such as only to be read.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error.
+    pub fn is_held(file: &File) -> io::Result<bool> {
+        sys::is_locked(file.as_raw_fd())
+    }
+
     /// Whether the file is still the one at its path.
     ///
     /// # Errors
@@ -192,6 +201,7 @@ mod tests {
         let other = SharedFile::open(&path).unwrap();
         assert!(other.has_writer().unwrap() && !other.lock().unwrap());
         assert!(!writer.has_writer().unwrap(), "nobody else");
+        assert!(SharedFile::is_held(&File::open(&path).unwrap()).unwrap());
         drop(writer);
         assert!(!other.has_writer().unwrap() && other.lock().unwrap());
     }
