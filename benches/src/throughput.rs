@@ -220,6 +220,7 @@ impl Case {
         loss: f64,
         (pairs, seed): (u16, &mut u64),
     ) -> Result<(), String> {
+        let pace = pace * std::env::var("SHARE").map_or(1.0, |share| share.parse().unwrap());
         let (mut without, mut with, mut requests) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..pairs {
             *seed += 1;

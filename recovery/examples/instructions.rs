@@ -81,6 +81,58 @@ fn deliver(bytes: usize, count: u64) {
     assert!(next > count, "{:?}", subscription.counters());
 }
 
+/// As `deliver`, with one packet of a hundred lost, asked for every 64 packets, and answered 256 packets later.
+fn repair(bytes: usize, count: u64) {
+    let mut packets = Vec::new();
+    encode(bytes, MESSAGES, |packet| packets.push(packet.to_vec()));
+    let config = SubscriptionConfig {
+        session: SessionChoice::Only(SESSION),
+        start: Start::At(1),
+        lines: [true, false],
+        request_targets: 1,
+        ..SubscriptionConfig::default()
+    };
+    let mut now = Nanos::from_secs(1);
+    let mut subscription = Subscription::new(config, now);
+    let mut next = 1;
+    let mut asked = std::collections::VecDeque::new();
+    for (index, packet) in packets.iter().enumerate() {
+        if next > count {
+            break;
+        }
+        now = now + Nanos::from_micros(1);
+        let mut sink = |event: Event<'_>| {
+            if let Event::Message(message) = event {
+                assert_eq!((message.number, message.payload.len()), (next, bytes));
+                assert_eq!(message.payload[..8], next.to_be_bytes());
+                next += 1;
+            }
+            Continue(())
+        };
+        if index % 100 != 50 {
+            let _ = subscription.handle_datagram(now, Source::Line(Line::A), black_box(packet), &mut sink);
+        }
+        while let Some(&(at, answered)) = asked.front() {
+            if at > index {
+                break;
+            }
+            asked.pop_front();
+            let answered: &Vec<u8> = &packets[answered];
+            let _ = subscription.handle_datagram(now, Source::RequestTarget(0), answered, &mut sink);
+        }
+        if index % 64 == 0 {
+            let _ = subscription.advance(now, &mut sink);
+            while let Some(request) = subscription.poll_request(now) {
+                let first = request.request.range().start();
+                let number = |packet: &Vec<u8>| u64::from_be_bytes(packet[10..18].try_into().unwrap());
+                let answered = packets.partition_point(|packet| number(packet) <= first) - 1;
+                asked.push_back((index + 256, answered));
+            }
+        }
+    }
+    assert!(next > count - 6000, "{next} {:?}", subscription.counters());
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let [half, bytes, count] = &arguments[..] else { return ExitCode::FAILURE };
@@ -92,6 +144,7 @@ fn main() -> ExitCode {
             black_box(packet);
         }),
         "deliver" => deliver(bytes, count),
+        "repair" => repair(bytes, count),
         _ => return ExitCode::FAILURE,
     }
     ExitCode::SUCCESS

@@ -47,15 +47,23 @@ impl Subscription {
     pub(super) fn drain(&mut self, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
         loop {
             self.settle(sink)?;
-            let number = self.expected;
-            if let Some(payload) = self.window.get(number) {
+            let from = self.expected;
+            // As far as numbers have slots of their own.
+            let end = self.reports.next_settled().min(from.saturating_add(self.window.message_capacity()));
+            let mut flow = Continue(());
+            while flow.is_continue()
+                && self.expected < end
+                && let Some(payload) = self.window.get(self.expected)
+            {
+                let number = self.expected;
                 self.counters.messages += 1;
                 self.counters.bytes += payload.len() as u64;
-                self.has_begun = true;
                 self.expected += 1;
-                let received_at = self.window.received_at(number);
-                let flow = sink(Event::Message(Message { number, payload, received_at }));
-                self.window.release(number, number + 1);
+                flow = sink(Event::Message(Message { number, payload, received_at: self.window.received_at(number) }));
+            }
+            if self.expected > from {
+                self.has_begun = true;
+                self.window.release(from, self.expected);
                 flow?;
             } else if let Some(loss) = self.next_loss() {
                 self.gaps.forget_below(loss.range.end());
