@@ -65,7 +65,7 @@ instructions() {
 }
 
 messages=100000
-for half in encode deliver; do
+for half in encode deliver repair; do
     for bytes in 40 100; do
         read -r -a few < <(instructions $half $bytes $messages)
         read -r -a many < <(instructions $half $bytes $((2 * messages)))

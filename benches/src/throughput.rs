@@ -24,8 +24,9 @@ use std::str::FromStr;
 /// Highest pace: by bisection, the highest at which nothing is asked for again and nothing lost. A pace that fails is tried
 /// twice more, because one stall of the machine should not decide; 0 if no pace was clean.
 ///
-/// Loss: at that pace, in turn without and with; the rate of a run is its messages over the time from the first due to the
-/// last delivered. Loss hits the line and the answers alike. Everything is retained, here and unpaced; at a pace, the default.
+/// Loss: at --loss-pace of that pace, in turn without and with, and against that pace; the rate of a run is its messages over the
+/// time from the first due to the last delivered. Loss hits the line and the answers alike. Everything is retained, here and
+/// unpaced; at a pace, the default.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -41,6 +42,9 @@ pub(crate) struct Options {
     /// Shares of the datagrams lost
     #[arg(long, value_name = "SHARE,...", value_delimiter = ',', default_value = "0,0.1%,1%,5%", value_parser = parse_share)]
     loss: Vec<f64>,
+    /// The pace of the runs under loss, as a share of the highest clean one, at which there is no time to repair anything
+    #[arg(long, value_name = "SHARE", default_value = "90%", value_parser = parse_share)]
+    loss_pace: f64,
     /// Messages of an unpaced run, as far as they have less than a GiB
     #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     messages: u64,
@@ -189,7 +193,8 @@ impl Case {
             self.show_bar(round, "Highest pace without a request or a loss, million messages/s", "", subject, best);
             for &loss in options.loss.iter().filter(|&&loss| loss > 0.0 && best > 0.0) {
                 if subject.refusal(&Setup { loss, ..self.setup }).is_none() {
-                    self.show_loss(round, &trial, subject, search.low, loss, (options.pairs, seed))?;
+                    let paces = (best, search.low * options.loss_pace);
+                    self.show_loss(round, &trial, subject, paces, loss, (options.pairs, seed))?;
                 }
             }
         }
@@ -210,17 +215,16 @@ impl Case {
         });
     }
 
-    /// The rates of complete delivery without and with loss, in turn at a pace that is clean without.
+    /// The rates of complete delivery without and with loss, in turn at a pace below `best`, the highest that is clean without.
     fn show_loss(
         &self,
         round: &mut Round,
         trial: &Trial<'_>,
         subject: &Subject,
-        pace: f64,
+        (best, pace): (f64, f64),
         loss: f64,
         (pairs, seed): (u16, &mut u64),
     ) -> Result<(), String> {
-        let pace = pace * std::env::var("SHARE").map_or(1.0, |share| share.parse().unwrap());
         let (mut without, mut with, mut requests) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..pairs {
             *seed += 1;
@@ -235,6 +239,8 @@ impl Case {
         let percent = loss * 100.0;
         self.show(round, &format!("complete under {percent} % loss"), subject, with / 1e6, MILLIONS);
         self.show(round, &format!("complete under {percent} % loss, against without"), subject, with / without, "x");
+        let what = format!("complete under {percent} % loss, against the highest clean pace");
+        self.show(round, &what, subject, with / best, "x");
         self.show(round, &format!("requests under {percent} % loss"), subject, requests, "");
         let lost = format!(", {percent} % lost");
         self.show_bar(round, "Complete delivery under loss, million messages/s", &lost, subject, with);

@@ -12,7 +12,7 @@ use seqcast_publisher::{
     ClientReport, Headroom, Line, LineDestination, OpenError, Publisher, Retransmitter, RingFileError,
 };
 use seqcast_recovery::Nanos;
-use seqcast_transport::wait_readable;
+use seqcast_transport::{set_short_slice, wait_readable};
 use serde_json::json;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddrV4;
@@ -71,6 +71,8 @@ pub fn run(options: &Options) -> Outcome {
 fn retransmit(options: &Options) -> Result<Outcome, Outcome> {
     let interrupt = Interrupt::new().map_err(|error| Outcome::failed(&error))?;
     let Some(mut retransmitter) = open(options, &interrupt)? else { return Ok(Outcome::default()) };
+    // Where it cannot be had, answers wait for a slice of whoever spins on this core.
+    let _ = set_short_slice();
     options.repair.prepare_thread()?;
     let fds = retransmitter.fds();
     let mut retained = retransmitter.retained();

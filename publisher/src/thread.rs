@@ -3,7 +3,7 @@
 use crate::alarm::Alarm;
 use crate::retransmitter::{Retransmitter, RetransmitterCounters};
 use seqcast_recovery::{ClientReport, Nanos};
-use seqcast_transport::{Clock, wait_readable};
+use seqcast_transport::{Clock, set_short_slice, wait_readable};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread::JoinHandle;
@@ -54,6 +54,8 @@ impl RetransmitterThread {
         let (outcome, prepared) = std::sync::mpsc::sync_channel(1);
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("retransmitter".to_owned()).spawn(move || {
+            // Without it answers wait until whoever spins on this core has used up a slice.
+            let _ = set_short_slice();
             let result = prepare();
             let go_on = result.is_ok();
             // The receiver waits for just this word.

@@ -2,16 +2,17 @@
 //!
 //! `instructions encode BYTES COUNT` publishes COUNT messages: claimed, copied into, committed, and flushed into the retained
 //! ring whenever the staging buffer is full. `instructions deliver BYTES COUNT` delivers COUNT messages, packet by packet, to a
-//! callback that looks at each. What else it does is the same for every COUNT, so the difference of two counts is the messages'
+//! callback that looks at each. `instructions repair BYTES COUNT` does so while packets are lost and repaired. What else it does is the same for every COUNT, so the difference of two counts is the messages'
 //! own.
 
-use seqcast_protocol::SessionId;
+use seqcast_protocol::{Packet, Request, SessionId};
 use seqcast_recovery::{
     Event, Line, Nanos, Publication, RingSize, RingWriter, Run, SessionChoice, Source, Start, Subscription,
     SubscriptionConfig,
 };
+use std::collections::VecDeque;
 use std::hint::black_box;
-use std::ops::ControlFlow::Continue;
+use std::ops::ControlFlow::{self, Continue};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
 
@@ -23,6 +24,14 @@ const RING_BYTES: usize = 1 << 20;
 
 /// The most messages that may be asked for: those of 100 bytes fill 20 MB of packets.
 const MESSAGES: u64 = 200_000;
+
+/// One packet of so many is lost; what is missing is asked for behind so many packets, and answered so many later.
+const LOST_OF: usize = 100;
+const ASKED_EVERY: usize = 64;
+const ANSWERED_AFTER: usize = 256;
+
+/// More than the messages of so many packets, so that the last one that counts is repaired.
+const UNDER_WAY: u64 = 20_000;
 
 const SESSION: SessionId = SessionId::from_bytes(*b"COUNTED   ");
 
@@ -51,86 +60,105 @@ fn encode(bytes: usize, count: u64, mut send: impl FnMut(&[u8])) {
     flush(&mut publication);
 }
 
-/// Delivers packets up to message `count`, which are as long as `encode` made them.
-fn deliver(bytes: usize, count: u64) {
+/// More packets than are delivered, which are as long as `encode` makes them.
+fn packets(bytes: usize) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
-    encode(bytes, MESSAGES, |packet| packets.push(packet.to_vec()));
-    let config = SubscriptionConfig {
-        session: SessionChoice::Only(SESSION),
-        start: Start::At(1),
-        lines: [true, false],
-        ..SubscriptionConfig::default()
-    };
-    let mut now = Nanos::from_secs(1);
-    let mut subscription = Subscription::new(config, now);
-    let mut next = 1;
-    for packet in &packets {
-        if next > count {
-            break;
-        }
-        now = now + Nanos::from_micros(1);
-        let _ = subscription.handle_datagram(now, Source::Line(Line::A), black_box(packet), &mut |event| {
-            if let Event::Message(message) = event {
-                assert_eq!((message.number, message.payload.len()), (next, bytes));
-                assert_eq!(message.payload[..8], next.to_be_bytes());
-                next += 1;
-            }
-            Continue(())
-        });
-    }
-    assert!(next > count, "{:?}", subscription.counters());
+    encode(bytes, MESSAGES + UNDER_WAY, |packet| packets.push(packet.to_vec()));
+    packets
 }
 
-/// As `deliver`, with one packet of a hundred lost, asked for every 64 packets, and answered 256 packets later.
-fn repair(bytes: usize, count: u64) {
-    let mut packets = Vec::new();
-    encode(bytes, MESSAGES, |packet| packets.push(packet.to_vec()));
-    let config = SubscriptionConfig {
-        session: SessionChoice::Only(SESSION),
-        start: Start::At(1),
-        lines: [true, false],
-        request_targets: 1,
-        ..SubscriptionConfig::default()
-    };
-    let mut now = Nanos::from_secs(1);
-    let mut subscription = Subscription::new(config, now);
-    let mut next = 1;
-    let mut asked = std::collections::VecDeque::new();
-    for (index, packet) in packets.iter().enumerate() {
-        if next > count {
+/// A subscription, and what it has delivered.
+struct Reader {
+    subscription: Subscription,
+    now: Nanos,
+    bytes: usize,
+    next: u64,
+}
+
+impl Reader {
+    fn new(bytes: usize, request_targets: usize) -> Self {
+        let config = SubscriptionConfig {
+            session: SessionChoice::Only(SESSION),
+            start: Start::At(1),
+            lines: [true, false],
+            request_targets,
+            ..SubscriptionConfig::default()
+        };
+        let now = Nanos::from_secs(1);
+        Self { subscription: Subscription::new(config, now), now, bytes, next: 1 }
+    }
+
+    /// Takes a packet, a microsecond after the one before.
+    fn take(&mut self, source: Source, packet: &[u8]) {
+        self.now = self.now + Nanos::from_micros(1);
+        let mut sink = sink(self.bytes, &mut self.next);
+        let _ = self.subscription.handle_datagram(self.now, source, black_box(packet), &mut sink);
+    }
+
+    /// What it asks for.
+    fn requests(&mut self) -> impl Iterator<Item = Request> {
+        let _ = self.subscription.advance(self.now, &mut sink(self.bytes, &mut self.next));
+        std::iter::from_fn(|| self.subscription.poll_request(self.now)).map(|outgoing| outgoing.request)
+    }
+
+    fn finish(&self, count: u64) {
+        assert!(self.next > count, "{:?}", self.subscription.counters());
+    }
+}
+
+/// Looks at each message.
+fn sink(bytes: usize, next: &mut u64) -> impl FnMut(Event<'_>) -> ControlFlow<()> {
+    move |event| {
+        if let Event::Message(message) = event {
+            assert_eq!((message.number, message.payload.len()), (*next, bytes));
+            assert_eq!(message.payload[..8], next.to_be_bytes());
+            *next += 1;
+        }
+        Continue(())
+    }
+}
+
+/// Delivers packets up to message `count`.
+fn deliver(bytes: usize, count: u64) {
+    let packets = packets(bytes);
+    let mut reader = Reader::new(bytes, 0);
+    for packet in &packets {
+        if reader.next > count {
             break;
         }
-        now = now + Nanos::from_micros(1);
-        let mut sink = |event: Event<'_>| {
-            if let Event::Message(message) = event {
-                assert_eq!((message.number, message.payload.len()), (next, bytes));
-                assert_eq!(message.payload[..8], next.to_be_bytes());
-                next += 1;
-            }
-            Continue(())
-        };
-        if index % 100 != 50 {
-            let _ = subscription.handle_datagram(now, Source::Line(Line::A), black_box(packet), &mut sink);
+        reader.take(Source::Line(Line::A), packet);
+    }
+    reader.finish(count);
+}
+
+/// As `deliver`, but one packet of a hundred is lost, and what is missing is asked for now and then and answered later, so that
+/// most messages wait in the reorder window.
+fn repair(bytes: usize, count: u64) {
+    let packets = packets(bytes);
+    let number = |packet: &Vec<u8>| Packet::parse(packet).expect("it was just made").sequence();
+    let mut reader = Reader::new(bytes, 1);
+    let mut answers = VecDeque::new();
+    for (index, packet) in packets.iter().enumerate() {
+        if reader.next > count {
+            break;
         }
-        while let Some(&(at, answered)) = asked.front() {
-            if at > index {
-                break;
-            }
-            asked.pop_front();
-            let answered: &Vec<u8> = &packets[answered];
-            let _ = subscription.handle_datagram(now, Source::RequestTarget(0), answered, &mut sink);
+        if index % LOST_OF != LOST_OF / 2 {
+            reader.take(Source::Line(Line::A), packet);
         }
-        if index % 64 == 0 {
-            let _ = subscription.advance(now, &mut sink);
-            while let Some(request) = subscription.poll_request(now) {
-                let first = request.request.range().start();
-                let number = |packet: &Vec<u8>| u64::from_be_bytes(packet[10..18].try_into().unwrap());
-                let answered = packets.partition_point(|packet| number(packet) <= first) - 1;
-                asked.push_back((index + 256, answered));
+        while let Some(&(at, answer)) = answers.front()
+            && at <= index
+        {
+            answers.pop_front();
+            reader.take(Source::RequestTarget(0), answer);
+        }
+        if index % ASKED_EVERY == 0 {
+            for request in reader.requests() {
+                let answered = packets.partition_point(|packet| number(packet) <= request.range().start()) - 1;
+                answers.push_back((index + ANSWERED_AFTER, &packets[answered]));
             }
         }
     }
-    assert!(next > count - 6000, "{next} {:?}", subscription.counters());
+    reader.finish(count);
 }
 
 fn main() -> ExitCode {

@@ -60,7 +60,7 @@ pub use mapping::Mapping;
 pub use memory::{LockError, lock_memory};
 pub use offload::{BusyPollError, can_segment, is_busy_polled, set_busy_poll, set_coalescing, set_timestamps};
 pub use pin::{PinError, pin_to_core};
-pub use priority::{PriorityError, set_fifo_priority};
+pub use priority::{PriorityError, set_fifo_priority, set_short_slice};
 pub use receiver::MulticastReceiver;
 pub use sender::MulticastSender;
 pub use shared_file::SharedFile;

@@ -135,6 +135,20 @@ pub(crate) fn scheduling() -> io::Result<(c_int, c_int)> {
     Ok((policy, parameters.sched_priority))
 }
 
+/// Asks for slices of so many nanoseconds for the calling thread, whose policy and niceness stay as they are.
+pub(crate) fn set_slice(slice: Nanos) -> io::Result<()> {
+    const NO_FLAGS: libc::c_uint = 0;
+    let size = size_of::<libc::sched_attr>() as libc::c_uint;
+    // SAFETY: a sched_attr is plain numbers, for which zeros are valid.
+    let mut attributes: libc::sched_attr = unsafe { mem::zeroed() };
+    // SAFETY: `attributes` is live and writable for the length of the call, and as long as said.
+    let result = unsafe { libc::syscall(libc::SYS_sched_getattr, THIS_THREAD, &raw mut attributes, size, NO_FLAGS) };
+    check(result as c_int)?;
+    attributes.sched_runtime = slice.0;
+    // SAFETY: `attributes` outlives the call; the kernel only reads it.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, THIS_THREAD, &raw const attributes, NO_FLAGS) } as c_int)
+}
+
 /// Locks all memory of the process, present and future.
 pub(crate) fn lock_memory() -> io::Result<()> {
     // SAFETY: mlockall takes no pointer, and changes no memory.
