@@ -1,6 +1,7 @@
 //! The `seqcast` command.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use seqcast::config::{self, Configured};
 use seqcast::{check, demo, doctor, dump, generate, publish, record, retransmit, subscribe};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -22,19 +23,24 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Publish(Box<publish::Options>),
-    Subscribe(Box<subscribe::Options>),
-    Retransmit(Box<retransmit::Options>),
+    Publish(Box<Configured<publish::Options>>),
+    Subscribe(Box<Configured<subscribe::Options>>),
+    Retransmit(Box<Configured<retransmit::Options>>),
     Record(Box<record::Options>),
     Dump(dump::Options),
     Check(check::Options),
     Doctor(Box<doctor::Options>),
+    Config(config::Options),
+    Run(config::RunOptions),
     Generate(generate::Options),
     Demo(demo::Options),
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match config::complete(&Cli::command(), std::env::args_os().collect()) {
+        Ok(arguments) => Cli::parse_from(arguments),
+        Err(outcome) => return outcome.report(),
+    };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -50,6 +56,8 @@ fn main() -> ExitCode {
         Command::Dump(options) => dump::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Config(options) => config::run(&options, &Cli::command()),
+        Command::Run(options) => config::run_together(&options, &Cli::command()),
         Command::Generate(options) => generate::run(&options),
         Command::Demo(options) => demo::run(&options),
     };
