@@ -27,6 +27,8 @@
 
 mod alarm;
 mod builder;
+#[cfg(feature = "serde")]
+mod config;
 mod error;
 mod line;
 mod outbox;
@@ -39,6 +41,8 @@ mod warm;
 mod watch;
 
 pub use builder::PublisherBuilder;
+#[cfg(feature = "serde")]
+pub use config::PublisherConfig;
 pub use error::{OpenError, PublishError};
 pub use line::{LineCounters, LineDestination};
 pub use publisher::{Claim, Closed, Flushed, Publisher, PublisherCounters};

@@ -40,9 +40,12 @@
 
 mod builder;
 mod catch_up;
+#[cfg(feature = "serde")]
+mod config;
 mod error;
 mod event_loop;
 mod histograms;
+mod impaired;
 mod intake;
 mod line;
 mod offset;
@@ -54,8 +57,11 @@ mod warm;
 
 pub use builder::SubscriberBuilder;
 pub use catch_up::CatchUp;
+#[cfg(feature = "serde")]
+pub use config::SubscriberConfig;
 pub use error::{LineSourceError, OpenError};
 pub use histograms::Histograms;
+pub use impaired::{ImpairedPath, PathImpairment, PathImpairmentError};
 pub use line::LineSource;
 pub use offset::{Offset, OffsetError, StoredOffset};
 pub use ring::RingFileError;
