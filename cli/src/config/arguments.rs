@@ -1,5 +1,6 @@
 //! The command line completed by a feed of the file that `--config` names.
 
+use super::commands::is_answer;
 use super::{CONFIG, Commands, FEED, load};
 use crate::config::Feed;
 use crate::outcome::{Condition, Outcome};
@@ -64,7 +65,7 @@ fn choose<'a>(feeds: &'a [Feed], command: &str, name: Option<&OsString>) -> Resu
 /// The commands with the same options, which take any value and need no company: what is given is seen, whatever the file adds.
 fn skeleton(commands: &Commands) -> Command {
     let bare = |command: &Command| {
-        let options = command.get_arguments().map(|option| {
+        let options = command.get_arguments().filter(|option| !is_answer(option)).map(|option| {
             let mut bare = Arg::new(option.get_id().clone())
                 .action(option.get_action().clone())
                 .short(option.get_short())

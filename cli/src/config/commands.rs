@@ -31,7 +31,7 @@ impl Commands {
     }
 
     /// The commands.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Command> {
+    pub fn all(&self) -> impl Iterator<Item = &Command> {
         self.root.get_subcommands().filter(|command| command.get_arguments().any(|option| option.get_id() == CONFIG))
     }
 
@@ -83,7 +83,7 @@ impl Commands {
     }
 
     /// What a feed says as arguments of its command, but for options that are not `wanted`.
-    pub(super) fn arguments(&self, feed: &Feed, wanted: impl Fn(&Arg) -> bool) -> Vec<String> {
+    pub fn arguments(&self, feed: &Feed, wanted: impl Fn(&Arg) -> bool) -> Vec<String> {
         let command = self.command(feed);
         let settings = feed.settings.iter().filter_map(|setting| {
             let option = option(command, &setting.key).filter(|option| wanted(option))?;
@@ -119,15 +119,17 @@ impl Commands {
     }
 }
 
-/// The options of a command that can stand in a file: all but those that end in its help or version, or name the file.
+/// The options of a command that can stand in a file: all but those for help and version, and those that name the file.
 pub fn options(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_arguments().filter(|option| {
-        let is_answer = matches!(
-            option.get_action(),
-            ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
-        );
-        option.get_long().is_some() && !is_answer && option.get_id() != CONFIG && option.get_id() != FEED
+        option.get_long().is_some() && !is_answer(option) && option.get_id() != CONFIG && option.get_id() != FEED
     })
+}
+
+/// Whether an option asks for words about the command instead of running it.
+pub(super) fn is_answer(option: &Arg) -> bool {
+    use ArgAction::{Help, HelpLong, HelpShort, Version};
+    matches!(option.get_action(), Help | HelpShort | HelpLong | Version)
 }
 
 fn option<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {

@@ -83,8 +83,9 @@ impl<O: FromArgMatches> FromArgMatches for Configured<O> {
 
 /// Check and show configurations: the options of publish, subscribe and retransmit in a file
 ///
-/// A file is TOML, with a table for each feed. Keys are the long options of the command; values are strings as on the command
-/// line, whole numbers, true or false, or lists where an option may be repeated. Options of the command line win.
+/// A file is TOML, with a table for each feed. Keys are the long options of the command; values are
+/// strings as on the command line, whole numbers, true or false, or lists where an option may be
+/// repeated. What is given on the command line wins.
 ///
 ///   [publish.equities]
 ///   input = "equities.pcap.gz"

@@ -15,9 +15,9 @@ const LONGEST_WAIT: Nanos = Nanos::from_millis(50);
 
 /// Run every feed of a configuration, each as a command of its own
 ///
-/// Each runs as `seqcast COMMAND --config FILE --feed NAME` would, with the same standard input and outputs. One that fails
-/// stops no other. Ctrl-C and TERM are passed on; the feeds end with this process, however it ends. The exit code is the first
-/// that holds for any of them.
+/// Each runs as seqcast COMMAND --config FILE --feed NAME would, with this one's standard input and
+/// outputs. One that fails stops no other. Ctrl-C and TERM are passed on, and the feeds end with this
+/// process, however it ends. The exit code is the first that holds for any of them.
 ///
 /// Example:
 ///   seqcast run day.toml
