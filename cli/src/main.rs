@@ -116,7 +116,7 @@ mod tests {
                     let text = format!("[{name}.day{table}]\n{key} = {value}\n");
                     let feeds =
                         commands.read(text.as_bytes()).unwrap_or_else(|problems| panic!("{text}: {}", problems[0]));
-                    assert_eq!(commands.arguments(&feeds[0], |_| true), [argument.clone()], "{text}");
+                    assert_eq!(commands.arguments(&feeds[0], |_| true), [argument.as_str()], "{text}");
                     let shown = commands.show(&feeds[0]);
                     let line = shown.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap();
                     assert!(line.contains(value.trim_matches('"')), "{line}");

@@ -32,16 +32,17 @@ impl core::error::Error for SettingError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ByteSize(pub usize);
 
+/// The units that a size can have, the largest first; the first of equal ones is written.
 const BYTE_UNITS: [(&str, usize); 10] = [
     ("TiB", 1 << 40),
     ("TB", 1_000_000_000_000),
     ("GiB", 1 << 30),
+    ("GB", 1_000_000_000),
     ("MiB", 1 << 20),
+    ("MB", 1_000_000),
     ("KiB", 1 << 10),
     ("kB", 1_000),
     ("KB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
     ("B", 1),
 ];
 
@@ -62,12 +63,11 @@ impl FromStr for ByteSize {
     }
 }
 
-/// In the largest binary unit of which it is a whole number.
+/// In the largest unit of which it is a whole number; bytes without one.
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(bytes) = *self;
-        let is_whole =
-            |&&(name, unit): &&(&str, usize)| name.ends_with("iB") && bytes > 0 && bytes.is_multiple_of(unit);
+        let is_whole = |&&(_, unit): &&(&str, usize)| unit > 1 && bytes >= unit && bytes.is_multiple_of(unit);
         match BYTE_UNITS.iter().find(is_whole) {
             Some((name, unit)) => write!(f, "{}{name}", bytes / unit),
             None => write!(f, "{bytes}"),
@@ -218,7 +218,7 @@ mod tests {
     fn sizes_have_units() {
         let right = [("64MiB", ByteSize(64 << 20)), ("4096", ByteSize(4_096)), ("2 GB", ByteSize(2_000_000_000))];
         check(&right, &["", "MiB", "-1", "1.5MiB", "64mib", "0", "99999999999GiB"]);
-        assert_eq!([64 << 20, 1_472].map(|bytes| ByteSize(bytes).to_string()), ["64MiB", "1472"]);
+        assert_eq!([64 << 20, 3_000, 1_472].map(|bytes| ByteSize(bytes).to_string()), ["64MiB", "3kB", "1472"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::file::{self, Feed, Problem, Setting, Value};
 use super::{CONFIG, FEED};
+use clap::builder::PossibleValue;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command, Error};
 use std::error::Error as _;
@@ -192,7 +193,7 @@ fn unknown(command: &mut Command, key: &str) -> String {
 fn allowed(option: &Arg) -> String {
     let possible = option.get_possible_values();
     if !possible.is_empty() {
-        return possible.iter().map(|value| value.get_name()).collect::<Vec<_>>().join(", ");
+        return possible.iter().map(PossibleValue::get_name).collect::<Vec<_>>().join(", ");
     }
     option.get_value_names().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
