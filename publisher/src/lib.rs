@@ -23,6 +23,8 @@
 //! * Clients that ask are served in turn, one answer each: whoever asks for more holds nobody up
 //!   ([`Publisher::clients`]).
 //! * A message is part of the session once flushed. A publisher that is dropped falls silent, as one that crashed.
+//! * With the feature `serde` a builder takes its settings as a structure, `PublisherConfig`, with the names and texts of the
+//!   command's options.
 //! * Nothing leaves on an interface other than loopback unless a line, the builder or the request address names it.
 
 mod alarm;

@@ -36,6 +36,8 @@
 //! * To wait instead of spinning:
 //!   `idle.idle_until_readable(work, subscriber.fds(), subscriber.timeout().map(Into::into))?` with
 //!   [`IdleStrategy::Block`], or register the subscriber with mio.
+//! * With the feature `serde` a builder takes its settings as a structure, `SubscriberConfig`, with the names and texts of the
+//!   command's options.
 //! * Nothing leaves on an interface other than loopback unless a line or the builder names it.
 
 mod builder;
