@@ -1,6 +1,7 @@
 //! What the `seqcast` command is made of; a library only so that benches can use its parts.
 
 pub mod check;
+pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod dump;

@@ -1,6 +1,7 @@
 //! The `seqcast` command.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use seqcast::config::{self, Configured};
 use seqcast::{check, demo, doctor, dump, generate, publish, record, retransmit, subscribe};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -22,19 +23,24 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Publish(Box<publish::Options>),
-    Subscribe(Box<subscribe::Options>),
-    Retransmit(Box<retransmit::Options>),
+    Publish(Box<Configured<publish::Options>>),
+    Subscribe(Box<Configured<subscribe::Options>>),
+    Retransmit(Box<Configured<retransmit::Options>>),
     Record(Box<record::Options>),
     Dump(dump::Options),
     Check(check::Options),
     Doctor(Box<doctor::Options>),
+    Config(config::Options),
+    Run(config::RunOptions),
     Generate(generate::Options),
     Demo(demo::Options),
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match config::complete(&Cli::command(), std::env::args_os().collect()) {
+        Ok(arguments) => Cli::parse_from(arguments),
+        Err(outcome) => return outcome.report(),
+    };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -50,8 +56,73 @@ fn main() -> ExitCode {
         Command::Dump(options) => dump::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Config(options) => config::run(&options, &Cli::command()),
+        Command::Run(options) => config::run_together(&options, &Cli::command()),
         Command::Generate(options) => generate::run(&options),
         Command::Demo(options) => demo::run(&options),
     };
     outcome.report()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ArgAction;
+    use clap::error::ErrorKind;
+    use seqcast::config::{Commands, options};
+
+    /// What some option can be set to; for each one the first that it takes and that is not its default.
+    const SAMPLES: [&str; 12] = [
+        "5",
+        "10ms",
+        "2MiB",
+        "max",
+        "skip",
+        "stop",
+        "spin",
+        "1MB/s",
+        "loss=1%",
+        "10.0.0.0/8",
+        "239.1.1.1:5",
+        "127.0.0.1:5",
+    ];
+
+    #[test]
+    fn every_option_of_a_feed_can_be_set_in_a_file_as_on_the_command_line() {
+        let commands = Commands::new(Cli::command());
+        let names: Vec<_> = commands.all().map(|command| command.get_name().to_owned()).collect();
+        assert_eq!(names, ["publish", "subscribe", "retransmit"]);
+        for command in commands.all() {
+            for option in options(command) {
+                let (name, key) = (command.get_name(), option.get_long().unwrap());
+                let is_flag = matches!(option.get_action(), ArgAction::SetTrue);
+                let is_taken = |sample: &&str| {
+                    let lone = command.clone().mut_args(|option| option.required(false));
+                    let taken = lone.try_get_matches_from([name, &format!("--{key}={sample}")]);
+                    let is_default = option.get_default_values().iter().any(|default| default == sample);
+                    !is_default && taken.err().is_none_or(|error| error.kind() == ErrorKind::MissingRequiredArgument)
+                };
+                let possible: Vec<_> =
+                    option.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+                let samples = possible.iter().map(String::as_str).chain(SAMPLES);
+                let (value, argument) = if is_flag {
+                    ("true".to_owned(), format!("--{key}"))
+                } else {
+                    let sample =
+                        samples.into_iter().find(is_taken).unwrap_or_else(|| panic!("a sample for {name} --{key}"));
+                    (format!("{sample:?}"), format!("--{key}={sample}"))
+                };
+                for table in ["", ".command"] {
+                    let text = format!("[{name}.day{table}]\n{key} = {value}\n");
+                    let feeds =
+                        commands.read(text.as_bytes()).unwrap_or_else(|problems| panic!("{text}: {}", problems[0]));
+                    assert_eq!(commands.arguments(&feeds[0], |_| true), [argument.as_str()], "{text}");
+                    let shown = commands.show(&feeds[0]);
+                    let line = shown.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap();
+                    assert!(line.contains(value.trim_matches('"')), "{line}");
+                    assert_eq!(commands.show(&commands.read(shown.as_bytes()).unwrap()[0]), shown, "read back");
+                }
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use seqcast_protocol::SessionId;
 use seqcast_publisher::LineDestination;
-use seqcast_recovery::{Line, Nanos, Start, parse_duration};
+use seqcast_recovery::{ByteSize, Line, Nanos, parse_duration};
 use std::net::SocketAddrV4;
 use std::str::FromStr;
 use std::time::Duration;
@@ -112,43 +112,7 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
 ///
 /// Says what was expected.
 pub fn bytes(text: &str) -> Result<usize, String> {
-    const UNITS: [(&str, usize); 10] = [
-        ("TiB", 1 << 40),
-        ("TB", 1_000_000_000_000),
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("kB", 1_000),
-        ("KB", 1_000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("B", 1),
-    ];
-    let (number, unit) =
-        UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit))).unwrap_or((text, 1));
-    number
-        .trim_end()
-        .parse::<usize>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .filter(|&bytes| bytes > 0)
-        .ok_or_else(|| format!("'{text}' is not a size in bytes such as 64MiB, 1GB or 4096"))
-}
-
-/// Reads `oldest`, `live` or a number from 1 on.
-///
-/// # Errors
-///
-/// Says what was expected.
-pub fn start(text: &str) -> Result<Start, String> {
-    match text {
-        "oldest" => Ok(Start::Oldest),
-        "live" => Ok(Start::Live),
-        number => match number.parse() {
-            Ok(number) if number > 0 => Ok(Start::At(number)),
-            _ => Err(format!("'{text}' is not oldest, live, or a number from 1 on")),
-        },
-    }
+    text.parse().map(|ByteSize(bytes)| bytes).map_err(|error| error.to_string())
 }
 
 /// Reads the name of a session for a publisher.
@@ -165,20 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_have_units() {
-        assert_eq!(bytes("64MiB"), Ok(64 << 20));
-        assert_eq!(bytes("4096"), Ok(4_096));
-        assert_eq!(bytes("2 GB"), Ok(2_000_000_000));
-        for wrong in ["", "MiB", "-1", "1.5MiB", "64mib", "0", "99999999999GiB"] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn starts_and_addresses_are_read() {
-        assert_eq!(start("oldest"), Ok(Start::Oldest));
-        assert_eq!(start("7"), Ok(Start::At(7)));
-        assert!(start("0").is_err() && start("newest").is_err());
+    fn an_address_has_a_port_or_is_none() {
         assert_eq!(optional_address("none"), Ok(OptionalAddress::None));
         assert!(optional_address("127.0.0.1").is_err() && optional_address("localhost:1").is_err());
     }

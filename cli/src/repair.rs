@@ -20,10 +20,10 @@ pub struct RepairOptions {
     allow_requests: Vec<Network>,
     /// The most that all answers together take, such as 10MB/s or 10MB/s,burst=1MB; the burst is a tenth of a second's unless
     /// given. No limit unless given
-    #[arg(long, value_name = "BYTES/s[,burst=BYTES]", value_parser = budget)]
+    #[arg(long, value_name = "BYTES/s[,burst=BYTES]")]
     repair_budget: Option<Budget>,
     /// The most that the answers to one client take
-    #[arg(long, value_name = "BYTES/s[,burst=BYTES]", value_parser = budget)]
+    #[arg(long, value_name = "BYTES/s[,burst=BYTES]")]
     client_budget: Option<Budget>,
     /// How long a client that was answered is not answered again for the same number
     #[arg(long, value_name = "DURATION", default_value = "200us", value_parser = options::duration)]
@@ -95,17 +95,6 @@ fn client_limit(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("'{text}' is not within 1..={MOST}"))
 }
 
-fn budget(text: &str) -> Result<Budget, String> {
-    let wrong = || format!("'{text}' is not a budget such as 10MB/s or 10MB/s,burst=1MB");
-    let (rate, burst) = match text.split_once(',') {
-        Some((rate, burst)) => (rate, Some(burst.strip_prefix("burst=").ok_or_else(wrong)?)),
-        None => (text, None),
-    };
-    let bytes_per_s = options::bytes(rate.strip_suffix("/s").ok_or_else(wrong)?)? as u64;
-    let burst_bytes = burst.map(options::bytes).transpose()?.map_or(bytes_per_s / 10, |bytes| bytes as u64);
-    Ok(Budget { bytes_per_s, burst_bytes })
-}
-
 /// Who asked, in words; nothing when nobody did.
 #[must_use]
 pub fn clients_in_words(clients: &[ClientReport]) -> Vec<String> {
@@ -165,18 +154,4 @@ fn most(clients: &[ClientReport]) -> Vec<&ClientReport> {
     most.sort_by_key(|client| std::cmp::Reverse(client.counters.requests));
     most.truncate(LISTED_CLIENTS);
     most
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_budget_has_a_rate_and_a_burst() {
-        assert_eq!(budget("10MB/s"), Ok(Budget { bytes_per_s: 10_000_000, burst_bytes: 1_000_000 }));
-        assert_eq!(budget("1MiB/s,burst=4096"), Ok(Budget { bytes_per_s: 1 << 20, burst_bytes: 4_096 }));
-        for wrong in ["", "10MB", "/s", "10MB/s,", "10MB/s,4096", "10MB/s,burst=", "0/s"] {
-            assert!(budget(wrong).is_err(), "{wrong}");
-        }
-    }
 }

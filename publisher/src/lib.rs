@@ -23,10 +23,14 @@
 //! * Clients that ask are served in turn, one answer each: whoever asks for more holds nobody up
 //!   ([`Publisher::clients`]).
 //! * A message is part of the session once flushed. A publisher that is dropped falls silent, as one that crashed.
+//! * With the feature `serde` a builder takes its settings as a structure, `PublisherConfig`, with the names and texts of the
+//!   command's options.
 //! * Nothing leaves on an interface other than loopback unless a line, the builder or the request address names it.
 
 mod alarm;
 mod builder;
+#[cfg(feature = "serde")]
+mod config;
 mod error;
 mod line;
 mod outbox;
@@ -39,6 +43,8 @@ mod warm;
 mod watch;
 
 pub use builder::PublisherBuilder;
+#[cfg(feature = "serde")]
+pub use config::PublisherConfig;
 pub use error::{OpenError, PublishError};
 pub use line::{LineCounters, LineDestination};
 pub use publisher::{Claim, Closed, Flushed, Publisher, PublisherCounters};

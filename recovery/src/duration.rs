@@ -14,12 +14,10 @@ const UNITS: [(&str, u64); 7] = [
     ("ns", 1),
 ];
 
-/// Writes a time in the longest unit of which it is a whole number.
-pub(crate) struct Time(pub(crate) Nanos);
-
-impl fmt::Display for Time {
+/// In the longest unit of which it is a whole number.
+impl fmt::Display for Nanos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(Nanos(time)) = *self;
+        let Self(time) = *self;
         let is_whole = |&(_, nanos): &(_, u64)| time >= nanos && time.is_multiple_of(nanos);
         let (unit, nanos) = UNITS.into_iter().find(is_whole).unwrap_or(("s", 1));
         write!(f, "{}{unit}", time / nanos)

@@ -46,6 +46,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "serde")]
+pub mod as_text;
 mod config;
 mod copies;
 mod counters;
@@ -71,6 +73,7 @@ mod rewind;
 mod ring;
 mod run;
 mod subscription;
+mod text;
 mod time;
 mod window;
 
@@ -98,5 +101,6 @@ pub use ring::{
 };
 pub use run::{MAX_RUN_PACKETS, Run};
 pub use subscription::{OutgoingRequest, Subscription};
+pub use text::{ByteSize, SettingError};
 pub use time::Nanos;
 pub use window::ReorderWindow;

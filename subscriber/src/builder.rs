@@ -1,6 +1,7 @@
 //! The settings of a subscriber.
 
 use crate::OpenError;
+use crate::impaired::{ImpairedPath, PathImpairment};
 use crate::line::{self, DropCount, LineSettings, LineSource};
 use crate::offset::Offset;
 use crate::path::{Path, Receive};
@@ -194,6 +195,16 @@ impl SubscriberBuilder {
     pub fn impair(mut self, impairment: ImpairmentConfig) -> Self {
         self.impairments = [Some(impairment); 3];
         self
+    }
+
+    /// As [`Self::impair`], for what it names.
+    #[must_use]
+    pub fn impair_path(self, PathImpairment { path, impairment }: PathImpairment) -> Self {
+        match path {
+            ImpairedPath::All => self.impair(impairment),
+            ImpairedPath::Line(line) => self.impair_line(line, impairment),
+            ImpairedPath::Answers => self.impair_answers(impairment),
+        }
     }
 
     /// As [`Self::impair`], for one line.

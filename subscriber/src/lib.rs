@@ -36,13 +36,18 @@
 //! * To wait instead of spinning:
 //!   `idle.idle_until_readable(work, subscriber.fds(), subscriber.timeout().map(Into::into))?` with
 //!   [`IdleStrategy::Block`], or register the subscriber with mio.
+//! * With the feature `serde` a builder takes its settings as a structure, `SubscriberConfig`, with the names and texts of the
+//!   command's options.
 //! * Nothing leaves on an interface other than loopback unless a line or the builder names it.
 
 mod builder;
 mod catch_up;
+#[cfg(feature = "serde")]
+mod config;
 mod error;
 mod event_loop;
 mod histograms;
+mod impaired;
 mod intake;
 mod line;
 mod offset;
@@ -54,8 +59,11 @@ mod warm;
 
 pub use builder::SubscriberBuilder;
 pub use catch_up::CatchUp;
+#[cfg(feature = "serde")]
+pub use config::SubscriberConfig;
 pub use error::{LineSourceError, OpenError};
 pub use histograms::Histograms;
+pub use impaired::{ImpairedPath, PathImpairment, PathImpairmentError};
 pub use line::LineSource;
 pub use offset::{Offset, OffsetError, StoredOffset};
 pub use ring::RingFileError;

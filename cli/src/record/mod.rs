@@ -59,7 +59,7 @@ pub struct Options {
     #[arg(long, value_name = "ADDRESS:PORT|none", value_parser = options::optional_address)]
     recover_from: Vec<OptionalAddress>,
     /// Where a subscriber begins
-    #[arg(long, value_name = "oldest|live|N", value_parser = options::start, requires = "recover_from")]
+    #[arg(long, value_name = "oldest|live|N", requires = "recover_from")]
     start: Option<Start>,
     /// End with the session that a subscriber follows
     #[arg(long, requires = "recover_from")]

@@ -11,13 +11,12 @@ use crate::output::{Output, OutputError, OutputFormat};
 use crate::thread::ThreadOptions;
 use listener::Listener;
 use seqcast_subscriber::{
-    GapPolicy, IdleStrategy, ImpairmentConfig, Line, LineSource, Offset, OpenError, RewindPolicy, SessionChoice, Start,
+    GapPolicy, IdleStrategy, Line, LineSource, Offset, OpenError, PathImpairment, RewindPolicy, SessionChoice, Start,
     StoredOffset, Subscriber,
 };
 use seqcast_transport::Clock;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 use summary::Summary;
 
@@ -50,7 +49,7 @@ pub struct Options {
     #[arg(long, value_name = "ADDRESS:PORT|none", default_value = DEFAULT_REQUESTS, value_parser = options::optional_address)]
     recover_from: Vec<OptionalAddress>,
     /// Where to begin: at the oldest message retained, at the first one heard, or at a number
-    #[arg(long, value_name = "oldest|live|N", default_value = "oldest", value_parser = options::start)]
+    #[arg(long, value_name = "oldest|live|N", default_value = "oldest")]
     start: Start,
     /// Remember in this file how far the output has come, and go on there when started again: the output file is cut back to
     /// it, so that every message is in it exactly once. With standard output it is at least once: what was written and not yet
@@ -67,10 +66,10 @@ pub struct Options {
     #[arg(long)]
     until_end: bool,
     /// What to do about a gap: wait until nothing has been filled for so long, skip it, or stop
-    #[arg(long, value_name = "wait[:DURATION]|skip|stop", default_value = "wait:10s", value_parser = gap_policy)]
+    #[arg(long, value_name = "wait[:DURATION]|skip|stop", default_value = "wait:10s")]
     gap: GapPolicy,
     /// What to do when the numbers of a session begin again: follow them from the new number, or stop
-    #[arg(long, value_name = "follow|stop", default_value = "follow", value_parser = rewind_policy)]
+    #[arg(long, value_name = "follow|stop", default_value = "follow")]
     rewind: RewindPolicy,
     /// End with exit code 4 when no line has carried the session for so long
     #[arg(long, value_name = "DURATION", value_parser = options::positive_duration)]
@@ -98,51 +97,11 @@ pub struct Options {
     compare_copies: bool,
     /// Impair every datagram received, on purpose, such as loss=2%,burst=4,duplicate=1%,reorder=1%,delay=1ms..2ms,seed=7;
     /// or only those of line a, of line b, or the answers. May be repeated
-    #[arg(long, value_name = "[a:|b:|answers:]IMPAIRMENT", value_parser = impairment)]
-    impair: Vec<(ImpairedPath, ImpairmentConfig)>,
+    #[arg(long, value_name = "[a:|b:|answers:]IMPAIRMENT")]
+    impair: Vec<PathImpairment>,
     /// Print the summary as JSON on standard output; on standard error where messages go to standard output
     #[arg(long)]
     json: bool,
-}
-
-/// What an impairment is put on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ImpairedPath {
-    All,
-    Line(Line),
-    Answers,
-}
-
-fn impairment(text: &str) -> Result<(ImpairedPath, ImpairmentConfig), String> {
-    let (path, impairment) = match text.split_once(':') {
-        None => (ImpairedPath::All, text),
-        Some(("a", impairment)) => (ImpairedPath::Line(Line::A), impairment),
-        Some(("b", impairment)) => (ImpairedPath::Line(Line::B), impairment),
-        Some(("answers", impairment)) => (ImpairedPath::Answers, impairment),
-        Some((path, _)) => return Err(format!("'{path}' is not a, b or answers")),
-    };
-    let config = ImpairmentConfig::from_str(impairment).map_err(|error| error.to_string())?;
-    Ok((path, config))
-}
-
-fn gap_policy(text: &str) -> Result<GapPolicy, String> {
-    match text.split_once(':') {
-        Some(("wait", give_up)) => {
-            options::duration(give_up).map(|give_up| GapPolicy::Wait { give_up: give_up.into() })
-        }
-        None if text == "wait" => Ok(GapPolicy::default()),
-        None if text == "skip" => Ok(GapPolicy::Skip),
-        None if text == "stop" => Ok(GapPolicy::Stop),
-        _ => Err(format!("'{text}' is not wait, wait:DURATION, skip or stop")),
-    }
-}
-
-fn rewind_policy(text: &str) -> Result<RewindPolicy, String> {
-    match text {
-        "follow" => Ok(RewindPolicy::StartOver),
-        "stop" => Ok(RewindPolicy::Stop),
-        _ => Err(format!("'{text}' is not follow or stop")),
-    }
 }
 
 /// Runs the subcommand.
@@ -243,12 +202,8 @@ fn open(options: &Options, resumed: Option<Offset>) -> Result<Subscriber, Outcom
     if let Some(time) = options.busy_poll {
         builder = builder.busy_poll(time);
     }
-    for (path, impairment) in &options.impair {
-        builder = match path {
-            ImpairedPath::All => builder.impair(*impairment),
-            ImpairedPath::Line(line) => builder.impair_line(*line, *impairment),
-            ImpairedPath::Answers => builder.impair_answers(*impairment),
-        };
+    for impairment in &options.impair {
+        builder = builder.impair_path(*impairment);
     }
     if let Some(source) = &options.line_b {
         builder = builder.line(Line::B, source.clone());

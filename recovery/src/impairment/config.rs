@@ -1,6 +1,5 @@
 //! The settings of an impairment, and how they are written.
 
-use crate::duration::Time;
 use crate::{Nanos, parse_duration};
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -239,7 +238,7 @@ struct Times((Nanos, Nanos));
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self((least, most)) = *self;
-        if least == most { write!(f, "{}", Time(least)) } else { write!(f, "{}..{}", Time(least), Time(most)) }
+        if least == most { least.fmt(f) } else { write!(f, "{least}..{most}") }
     }
 }
 
