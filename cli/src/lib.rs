@@ -22,6 +22,7 @@ pub mod repair;
 pub mod replay;
 pub mod retransmit;
 pub mod standard_input;
+pub mod stats_option;
 pub mod subscribe;
 pub mod thread;
 pub mod times;
