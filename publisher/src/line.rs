@@ -1,6 +1,7 @@
 //! One line of a publisher: where its packets go.
 
 use crate::OpenError;
+use crate::stats::LineStats;
 use seqcast_recovery::{Line, Network, Run};
 use seqcast_transport::{
     AddressError, BufferGrant, Interface, LineAddress, MulticastSender, UnicastSender, can_segment,
@@ -69,6 +70,8 @@ pub(crate) struct LineSender {
     /// Where those are who hear it: on its interface's network, or at one of its unicast destinations.
     pub(crate) networks: Vec<Network>,
     pub(crate) counters: LineCounters,
+    /// What others see of them.
+    pub(crate) stats: Option<LineStats>,
     sender: Sender,
     /// Whether the kernel cuts runs into datagrams.
     segments: bool,
@@ -105,7 +108,7 @@ impl LineSender {
         let networks = networks.into_iter().map(network).collect();
         let segments = settings.segmentation && can_segment(sender.fd());
         let counters = LineCounters::default();
-        Ok(Self { line, is_loopback: interface.is_loopback, networks, counters, sender, segments })
+        Ok(Self { line, is_loopback: interface.is_loopback, networks, counters, stats: None, sender, segments })
     }
 
     /// Says when its send buffer is smaller than it should be.
@@ -132,8 +135,16 @@ impl LineSender {
     #[inline]
     pub(crate) fn send(&mut self, runs: &[Run<'_>], outcome: &mut Outcome) {
         if self.segments || runs.iter().all(|run| run.count() == 1) {
-            return self.send_copies(runs, outcome);
+            self.send_copies(runs, outcome);
+        } else {
+            self.send_unsegmented(runs, outcome);
         }
+        if let Some(stats) = &self.stats {
+            stats.write_sent(&self.counters);
+        }
+    }
+
+    fn send_unsegmented(&mut self, runs: &[Run<'_>], outcome: &mut Outcome) {
         let mut packets = runs.iter().flat_map(Run::packets);
         loop {
             let mut batch = [Run::one(&[]); SINGLE_PACKETS];
@@ -194,6 +205,7 @@ impl LineSender {
             Sender::Multicast(_) | Sender::Unicast(_) => {
                 outcome.refused += run.count() as u64;
                 self.counters.refused += run.count() as u64;
+                self.stats.iter().for_each(|stats| stats.write_refused(&self.counters));
             }
         }
     }
@@ -209,6 +221,7 @@ impl LineSender {
         }
         if self.counters.packets > before {
             self.counters.segmentation_refused += 1;
+            self.stats.iter().for_each(|stats| stats.write_refused(&self.counters));
             self.segments = false;
         }
     }

@@ -82,6 +82,29 @@ impl Cell {
     }
 }
 
+/// Counters and gauges that were described one behind the other, to be written together at little cost. One thread writes them.
+#[derive(Clone, Debug)]
+pub struct Cells<const N: usize> {
+    mapping: Mapping,
+    /// Invariant: `start + N` words are mapped.
+    start: usize,
+}
+
+impl<const N: usize> Cells<N> {
+    pub(crate) fn new(mapping: Mapping, values: usize, described: [Described; N]) -> Self {
+        let are_adjacent = described.windows(2).all(|pair| pair[0].at + 1 == pair[1].at);
+        assert!(are_adjacent, "they were described one behind the other");
+        Self { mapping, start: values + described[0].at }
+    }
+
+    /// Sets them.
+    #[inline]
+    pub fn set(&self, values: [u64; N]) {
+        let words = &self.mapping.as_ref()[self.start..self.start + N];
+        words.iter().zip(values).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
+    }
+}
+
 /// A histogram. One thread writes it.
 #[derive(Clone, Debug)]
 pub struct Histogram(Words);

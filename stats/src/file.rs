@@ -1,6 +1,6 @@
 //! The file of one process, as it writes it.
 
-use crate::cells::{Cell, Histogram, Table, mix};
+use crate::cells::{Cell, Cells, Histogram, Table, mix};
 use crate::{Described, Description};
 use seqcast_recovery::Nanos;
 use seqcast_transport::{Clock, Mapping, SharedFile};
@@ -101,6 +101,16 @@ impl StatsFile {
     #[must_use]
     pub fn cell(&self, described: Described) -> Cell {
         Cell::new(self.mapping.clone(), self.values, described)
+    }
+
+    /// The words of counters and gauges that were described one behind the other, in this order.
+    ///
+    /// # Panics
+    ///
+    /// When they were not, or there are none.
+    #[must_use]
+    pub fn cells<const N: usize>(&self, described: [Described; N]) -> Cells<N> {
+        Cells::new(self.mapping.clone(), self.values, described)
     }
 
     /// The words of a histogram of the description that this was made from.
