@@ -1,8 +1,8 @@
 //! What `scripts/instructions.sh` counts: the way of a message through a publisher, with and without counters for others to see.
 //!
-//! `instructions LINE PER_FLUSH COUNT none|DIRECTORY` publishes COUNT messages of 40 bytes, claimed, copied into, committed, and
-//! flushed after every PER_FLUSH of them. LINE is where they go: a unicast address or a group on loopback, or the file of a
-//! ring. What else it does is the same for every COUNT, so the difference of two counts is the messages' own. Nobody does the
+//! `instructions LINES PER_FLUSH COUNT none|DIRECTORY` publishes COUNT messages of 40 bytes, claimed, copied into, committed, and
+//! flushed after every PER_FLUSH of them. LINES is where they go: one or two groups on loopback, joined by a plus, or the
+//! file of a ring, ring:FILE. What else it does is the same for every COUNT, so the difference of two counts is the messages' own. Nobody does the
 //! retransmitter's work, which is another thread's.
 
 use seqcast_publisher::{Line, Publisher};
@@ -14,13 +14,18 @@ const MESSAGE_BYTES: usize = 40;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let [line, per_flush, count, stats] = &arguments[..] else { return Err("LINE PER_FLUSH COUNT none|DIRECTORY".into()) };
+    let [lines, per_flush, count, stats] = &arguments[..] else {
+        return Err("LINES PER_FLUSH COUNT none|DIRECTORY".into());
+    };
     let (per_flush, count): (u64, u64) = (per_flush.parse()?, count.parse()?);
     let mut builder = Publisher::builder("COUNTED".parse()?).retain_bytes(1 << 20);
-    builder = match line.strip_prefix("ring:") {
-        Some(file) => builder.ring(file),
-        None => builder.line(Line::A, line.parse()?),
-    };
+    if let Some(file) = lines.strip_prefix("ring:") {
+        builder = builder.ring(file);
+    } else {
+        for (line, destination) in Line::ALL.into_iter().zip(lines.split('+')) {
+            builder = builder.line(line, destination.parse()?);
+        }
+    }
     if stats != "none" {
         builder = builder.stats(stats);
     }
