@@ -18,6 +18,7 @@ use seqcast_recovery::{
 };
 use seqcast_stats::StatsFile;
 use seqcast_transport::{BufferGrant, Clock, Inbox, Interface, Mapping, UnicastSocket, pin_to_core, set_fifo_priority};
+use std::error::Error;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub struct PublisherBuilder {
     retransmitter_priority: Option<u8>,
     keep_warm: Option<Duration>,
     stats: Option<PathBuf>,
-    command: Option<String>,
+    stats_facts: Vec<(String, String)>,
 }
 
 impl PublisherBuilder {
@@ -66,7 +67,7 @@ impl PublisherBuilder {
             retransmitter_priority: None,
             keep_warm: None,
             stats: None,
-            command: None,
+            stats_facts: Vec::new(),
         }
     }
 
@@ -250,18 +251,20 @@ impl PublisherBuilder {
         self
     }
 
-    /// Keeps counters in a file in this directory, for others on this host to see (`seqcast stats`); the file goes with the
-    /// publisher. A directory that cannot be written is warned of, and nothing else. Off unless set.
+    /// Keeps counters in a file of its own in this directory, for others on this host to read while it runs ([`seqcast_stats`]),
+    /// such as [`DEFAULT_DIRECTORY`](crate::DEFAULT_DIRECTORY); it goes with the publisher and its retransmitter, and both write
+    /// it without a system call. [`Retransmitter::timeout`] is then a second at the most, so that they are seen to live. A
+    /// directory that cannot be written is warned of, and nothing else is lost. Off unless set.
     #[must_use]
     pub fn stats(mut self, directory: impl Into<PathBuf>) -> Self {
         self.stats = Some(directory.into());
         self
     }
 
-    /// Says in that file what this process was told to do.
+    /// Says in that file something that does not change, by a name of its own: lower-case words joined by underscores.
     #[must_use]
-    pub fn command(mut self, words: &str) -> Self {
-        self.command = Some(words.to_owned());
+    pub fn stats_fact(mut self, name: &str, text: &str) -> Self {
+        self.stats_facts.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -270,6 +273,10 @@ impl PublisherBuilder {
     /// # Errors
     ///
     /// Names the setting that cannot be had, and the mend.
+    ///
+    /// # Panics
+    ///
+    /// When the name of a fact for the file of counters is none.
     pub fn open(mut self) -> Result<Publisher, OpenError> {
         if self.requests_inline {
             let (mut publisher, retransmitter) = self.open_halves(None)?;
@@ -295,6 +302,10 @@ impl PublisherBuilder {
     /// # Errors
     ///
     /// As [`Self::open`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::open`].
     pub fn open_split(self) -> Result<(Publisher, Retransmitter), OpenError> {
         let alarm = Alarm::new().map_err(OpenError::Thread)?;
         self.open_halves(Some(Arc::new(alarm)))
@@ -307,6 +318,10 @@ impl PublisherBuilder {
     /// # Errors
     ///
     /// As [`Self::open`]; a ring file that is not there, or none set, is an error, too.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::open`].
     pub fn open_retransmitter(self) -> Result<Retransmitter, OpenError> {
         self.check()?;
         let Some(path) = self.ring.clone() else { return Err(OpenError::NoRing) };
@@ -403,12 +418,21 @@ impl PublisherBuilder {
 
     /// Makes the file of counters, if it is wanted, for a retransmitter and, given its lines, its publisher.
     fn keep_stats(&self, retransmitter: &mut Retransmitter, lines: Option<&mut [LineSender]>) -> Option<StatsFile> {
-        let kept = stats::keep(self.stats.as_deref()?, &self.facts(retransmitter), lines, retransmitter);
-        kept.inspect_err(|error| tracing::warn!("{error}")).ok()
+        match stats::keep(self.stats.as_deref()?, &self.facts(retransmitter), lines, retransmitter) {
+            Ok(file) => {
+                retransmitter.write_stats(Clock::now());
+                Some(file)
+            }
+            Err(error) => {
+                let why = error.source().map(ToString::to_string).unwrap_or_default();
+                tracing::warn!("{error}: {why}");
+                None
+            }
+        }
     }
 
     /// What others are told of the settings.
-    fn facts(&self, retransmitter: &Retransmitter) -> Vec<(&'static str, String)> {
+    fn facts(&self, retransmitter: &Retransmitter) -> Vec<(String, String)> {
         let budget = |budget: Budget| format!("{}B/s,burst={}B", budget.bytes_per_s, budget.burst_bytes);
         let [line_a, line_b] = self.lines.each_ref().map(|line| line.as_ref().map(LineDestination::to_string));
         let ring = self.ring.as_ref().map(|ring| std::path::absolute(ring).unwrap_or_else(|_| ring.clone()));
@@ -422,9 +446,9 @@ impl PublisherBuilder {
             ("client_limit", Some(self.responder.client_limit.to_string())),
             ("repair_budget", self.responder.budget.map(budget)),
             ("client_budget", self.responder.client_budget.map(budget)),
-            ("command", self.command.clone()),
         ];
-        facts.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
+        let facts = facts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?)));
+        facts.chain(self.stats_facts.iter().cloned()).collect()
     }
 
     /// Says when requests are answered where hardly anybody is allowed to ask.

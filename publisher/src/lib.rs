@@ -50,4 +50,5 @@ pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{
     Budget, ClaimError, ClientReport, Headroom, Line, Nanos, Network, NetworkError, Refusal, ResponderCounters,
 };
+pub use seqcast_stats::DEFAULT_DIRECTORY;
 pub use typed_claim::TypedClaim;

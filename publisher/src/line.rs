@@ -288,6 +288,8 @@ fn check_mtu(line: Line, interface: &Interface, max_datagram: usize) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::testing::Place;
+    use seqcast_stats::Description;
 
     fn open(destination: &str) -> LineSender {
         let settings = LineSettings {
@@ -352,6 +354,29 @@ mod tests {
         assert_eq!((outcome.sent, outcome.refused, outcome.too_long), (0, 0, Some((Line::A, 65_508))));
         let outcome = sent(&mut open("127.0.0.1:9,127.0.0.2:9"), &[Run::one(&packet), Run::one(b"packet")]);
         assert_eq!((outcome.sent, outcome.refused, outcome.too_long), (2, 2, None));
+    }
+
+    #[test]
+    fn others_see_what_the_line_counts() {
+        let place = Place::new("line");
+        let mut line = open("127.0.0.1:9,127.0.0.2:9");
+        let mut description = Description::new("publisher");
+        let stats = LineStats::describe(&mut description, Line::B);
+        let file = place.file(description);
+        line.stats = Some(stats(&file));
+        let names = ["packets", "bytes", "refused", "system_calls", "segmentation_refused"];
+        let is_told = |line: &LineSender| {
+            let LineCounters { packets, bytes, refused, system_calls, segmentation_refused } = line.counters;
+            let told = names.map(|name| place.snapshot().value(&format!("line_{name}"), &[("line", "b")]).unwrap());
+            told == [packets, bytes, refused, system_calls, segmentation_refused]
+        };
+        sent(&mut line, &[Run::one(b"packet")]);
+        assert!(is_told(&line) && line.counters.packets == 2, "{:?}", line.counters);
+        // Longer than any UDP datagram; then more packets than any kernel cuts from one buffer.
+        sent(&mut line, &[Run::one(&[0; 65_508])]);
+        assert!(is_told(&line) && line.counters.refused == 2, "{:?}", line.counters);
+        sent(&mut line, &[Run::new(&[7; 2_000], 1)]);
+        assert!(is_told(&line) && line.counters.segmentation_refused > 0, "{:?}", line.counters);
     }
 
     #[test]

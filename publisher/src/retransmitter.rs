@@ -116,11 +116,18 @@ impl Retransmitter {
                 stats.note_cycle(Cycle { at: now, duration: Clock::now() - now, requests, answers });
             }
             if stats.may_write(now) {
-                let counters = RetransmitterCounters { responder: *self.responder.counters(), ..self.counters };
-                stats.write(now, counters, &self.responder, &mut self.rate);
+                self.write_stats(now);
             }
         }
         work
+    }
+
+    /// Tells others how it stands, if it does.
+    pub(crate) fn write_stats(&mut self, now: Nanos) {
+        let counters = self.counters();
+        if let Some(stats) = &mut self.stats {
+            stats.write(now, counters, &self.responder, &mut self.rate);
+        }
     }
 
     /// How long to wait now, if the last duty cycle did nothing. While nothing is sent for more than a second that is until

@@ -25,7 +25,7 @@ const SLOW_CYCLES: usize = 32;
 /// Makes the file of a retransmitter and, given its lines, of its publisher.
 pub(crate) fn keep(
     directory: &Path,
-    facts: &[(&str, String)],
+    facts: &[(String, String)],
     lines: Option<&mut [LineSender]>,
     retransmitter: &mut Retransmitter,
 ) -> Result<StatsFile, CreateError> {
@@ -52,7 +52,7 @@ pub(crate) struct LineStats {
 
 impl LineStats {
     /// Adds them to a description; to be called with the file that is made of it.
-    fn describe(description: &mut Description, line: Line) -> impl FnOnce(&StatsFile) -> Self + use<> {
+    pub(crate) fn describe(description: &mut Description, line: Line) -> impl FnOnce(&StatsFile) -> Self + use<> {
         let labels = [("line", if line == Line::A { "a" } else { "b" })];
         let [packets, calls, runs] = ["packets", "calls", "runs"].map(Unit::count);
         let mut counter = |name, unit| description.counter(name, unit, &labels);
@@ -253,4 +253,74 @@ fn describe_service(mirror: &mut Mirror<Service>, description: &mut Description)
     mirror.counter(description, "sends_refused", &packets, &[], |it| it.counters.refused_sends);
     mirror.gauge(description, "clients", &Unit::count("clients"), &[], |it| it.clients as u64);
     mirror.gauge(description, "longest_cycle", &Unit::Nanoseconds, &[], |it| it.longest_cycle.0);
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use seqcast_stats::{Snapshot, read_directory};
+    use std::path::PathBuf;
+
+    /// A directory for the file of one test.
+    pub(crate) struct Place(pub(crate) PathBuf);
+
+    impl Place {
+        pub(crate) fn new(name: &str) -> Self {
+            let place = std::env::temp_dir().join(format!("seqcast-publisher-{name}-{}", std::process::id()));
+            Self(place)
+        }
+
+        pub(crate) fn file(&self, description: Description) -> StatsFile {
+            StatsFile::create(&self.0, description).unwrap()
+        }
+
+        /// What is in the file.
+        pub(crate) fn snapshot(&self) -> Snapshot {
+            let mut snapshots = read_directory(&self.0).unwrap().snapshots;
+            assert_eq!(snapshots.len(), 1);
+            snapshots.remove(0)
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Place;
+    use super::*;
+    use crate::Publisher;
+    use std::time::Duration;
+
+    #[test]
+    fn what_a_cycle_took_is_told_when_the_next_writing_is_due() {
+        let place = Place::new("cycles");
+        let builder = Publisher::builder("CYCLES".parse().unwrap())
+            .line(Line::A, "239.255.78.107:9@127.0.0.1".parse().unwrap())
+            .heartbeat_ceiling(Duration::from_secs(20))
+            .retain_bytes(1 << 20)
+            .stats(&place.0);
+        let (_publisher, mut retransmitter) = builder.open_split().unwrap();
+        let opened_at = place.snapshot().written_at;
+        let stats = retransmitter.stats.as_mut().unwrap();
+        assert_eq!([REFRESH - Nanos(1), REFRESH].map(|pause| stats.may_write(opened_at + pause)), [false, true]);
+        assert_eq!(stats.due(), opened_at + LONGEST_PAUSE);
+        let cycle = |at, micros| Cycle { at: Nanos(at), duration: Nanos::from_micros(micros), requests: 7, answers: 5 };
+        [cycle(1, 999), cycle(2, 3_000), cycle(3, 2_000)].into_iter().for_each(|cycle| stats.note_cycle(cycle));
+        assert_eq!(stats.due(), opened_at + REFRESH);
+        while place.snapshot().written_at == opened_at {
+            retransmitter.do_work();
+        }
+        let snapshot = place.snapshot();
+        assert_eq!(snapshot.value("longest_cycle", &[]), Some(3_000_000));
+        let table = snapshot.table("slow_cycles").unwrap();
+        let value = |row, field| table.value(row, field).unwrap();
+        let cycles = table.rows.iter().map(|row| ["at", "duration", "requests", "answers"].map(|it| value(row, it)));
+        assert!(cycles.eq([[2, 3_000_000, 7, 5], [3, 2_000_000, 7, 5]]), "{table:?}");
+        assert!(retransmitter.timeout() <= LONGEST_PAUSE);
+    }
 }

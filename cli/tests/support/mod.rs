@@ -53,6 +53,9 @@ pub(crate) fn seconds_since(start: Nanos) -> f64 {
     (Clock::now() - start).as_duration().as_secs_f64()
 }
 
+/// The subcommands that keep counters where others see them.
+const KEEPERS: [&str; 2] = ["publish", "retransmit"];
+
 /// The place of one test.
 pub(crate) struct Place {
     directory: PathBuf,
@@ -98,10 +101,19 @@ impl Place {
         self.requests
     }
 
-    /// `seqcast ARGUMENTS`.
+    /// Where the commands of this test keep their counters.
+    pub(crate) fn stats(&self) -> PathBuf {
+        self.path("stats")
+    }
+
+    /// `seqcast ARGUMENTS`, the counters in a place of this test unless the arguments name another one.
     pub(crate) fn seqcast(&self, arguments: &[&str]) -> Seqcast<'_> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_seqcast"));
-        command.args(arguments).stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
+        command.args(arguments);
+        if arguments.first().is_some_and(|first| KEEPERS.contains(first)) && !arguments.contains(&"--stats") {
+            command.arg("--stats").arg(self.stats());
+        }
+        command.stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
         Seqcast { command, place: self, has_output_pipe: false }
     }
 
