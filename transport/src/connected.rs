@@ -83,7 +83,7 @@ impl ConnectedSocket {
         messages::send(self.socket.as_raw_fd(), std::iter::once((run, None))).map(|_| ())
     }
 
-    /// Returns the address that its datagrams leave from.
+    /// The address and port that datagrams leave with.
     ///
     /// # Errors
     ///
