@@ -14,6 +14,7 @@ pub mod market;
 pub mod options;
 pub mod outcome;
 pub mod output;
+pub mod output_times;
 pub mod pace;
 pub mod progress;
 pub mod publish;

@@ -22,6 +22,9 @@ pub(crate) const PATIENCE: Nanos = Nanos::from_secs(60);
 /// The distance between two looks at something that is waited for.
 const TICK: Nanos = Nanos::from_millis(5);
 
+/// The subcommands that keep counters, for all of the host to see unless told otherwise.
+const KEEPS_COUNTERS: [&str; 3] = ["publish", "retransmit", "subscribe"];
+
 /// Sleeps.
 pub(crate) fn pause(time: Nanos) {
     let end = Clock::now() + time;
@@ -52,9 +55,6 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 pub(crate) fn seconds_since(start: Nanos) -> f64 {
     (Clock::now() - start).as_duration().as_secs_f64()
 }
-
-/// The subcommands that keep counters where others see them.
-const KEEPERS: [&str; 2] = ["publish", "retransmit"];
 
 /// The place of one test.
 pub(crate) struct Place {
@@ -101,19 +101,20 @@ impl Place {
         self.requests
     }
 
-    /// Where the commands of this test keep their counters.
+    /// Where this test's commands keep their counters.
     pub(crate) fn stats(&self) -> PathBuf {
         self.path("stats")
     }
 
-    /// `seqcast ARGUMENTS`, the counters in a place of this test unless the arguments name another one.
+    /// `seqcast ARGUMENTS`; counters are kept in this test's directory.
     pub(crate) fn seqcast(&self, arguments: &[&str]) -> Seqcast<'_> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_seqcast"));
-        command.args(arguments);
-        if arguments.first().is_some_and(|first| KEEPERS.contains(first)) && !arguments.contains(&"--stats") {
+        let (subcommand, options) = arguments.split_at(1.min(arguments.len()));
+        command.args(subcommand);
+        if subcommand.iter().any(|subcommand| KEEPS_COUNTERS.contains(subcommand)) {
             command.arg("--stats").arg(self.stats());
         }
-        command.stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
+        command.args(options).stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
         Seqcast { command, place: self, has_output_pipe: false }
     }
 
@@ -262,6 +263,11 @@ impl Running {
     /// Whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal.

@@ -1,6 +1,6 @@
 //! What `scripts/instructions.sh` counts: the way of a message through a publisher, with and without counters for others to see.
 //!
-//! `instructions LINES PER_FLUSH COUNT none|DIRECTORY` publishes COUNT messages of 40 bytes, claimed, copied into, committed, and
+//! `publish_instructions LINES PER_FLUSH COUNT none|DIRECTORY` publishes COUNT messages of 40 bytes, claimed, copied into, committed, and
 //! flushed after every PER_FLUSH of them. LINES is where they go: one or two groups on loopback, joined by a plus, or the
 //! file of a ring, ring:FILE. What else it does is the same for every COUNT, so the difference of two counts is the messages' own. Nobody does the
 //! retransmitter's work, which is another thread's.
