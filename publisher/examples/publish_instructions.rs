@@ -1,9 +1,9 @@
 //! The way of a message through a publisher, with and without counters for others to see, for callgrind to count.
 //!
-//! `publish_instructions LINES PER_FLUSH COUNT none|DIRECTORY` publishes COUNT messages of 40 bytes, claimed, copied into, committed, and
-//! flushed after every PER_FLUSH of them. LINES is where they go: one or two groups on loopback, joined by a plus, or the
-//! file of a ring, ring:FILE. What else it does is the same for every COUNT, so the difference of two counts is the messages' own. Nobody does the
-//! retransmitter's work, which is another thread's.
+//! `publish_instructions LINES PER_FLUSH COUNT none|DIRECTORY` publishes COUNT messages of 40 bytes, claimed, copied into,
+//! committed, and flushed after every PER_FLUSH of them. LINES is where they go: one or two groups on loopback, joined by a plus,
+//! or the file of a ring, ring:FILE. What else it does is the same for every COUNT, so the difference of two counts is the
+//! messages' own. Nobody does the retransmitter's work, which is another thread's.
 
 use seqcast_publisher::{Line, Publisher};
 use std::error::Error;
