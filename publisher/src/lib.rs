@@ -23,6 +23,7 @@
 //! * Clients that ask are served in turn, one answer each: whoever asks for more holds nobody up
 //!   ([`Publisher::clients`]).
 //! * A message is part of the session once flushed. A publisher that is dropped falls silent, as one that crashed.
+//! * What is opened, closed or refused is logged with `tracing`, at `info`; nothing per message.
 //! * Nothing leaves on an interface other than loopback unless a line, the builder or the request address names it.
 
 mod alarm;
@@ -31,6 +32,7 @@ mod error;
 mod line;
 mod outbox;
 mod publisher;
+mod refusals;
 mod retransmitter;
 mod ring;
 mod thread;

@@ -4,6 +4,7 @@
 use crate::alarm::Alarm;
 use crate::line::{LineSender, Outcome};
 use crate::outbox::Outbox;
+use crate::refusals::Refusals;
 use crate::warm::Warmer;
 use crate::watch::Watch;
 use seqcast_protocol::{HEADER_BYTES, SessionId};
@@ -85,6 +86,7 @@ pub struct Retransmitter {
     pub(crate) watch: Option<Watch>,
     pub(crate) heartbeat_config: HeartbeatConfig,
     pub(crate) rate: Rate,
+    pub(crate) refusals: Refusals,
 }
 
 impl Retransmitter {
@@ -187,8 +189,9 @@ impl Retransmitter {
                     continue;
                 }
                 count += 1;
-                if self.responder.handle_request(now, client, self.inbox.datagram(place)).is_ok() {
-                    self.heartbeat.handle_request(now);
+                match self.responder.handle_request(now, client, self.inbox.datagram(place)) {
+                    Ok(()) => self.heartbeat.handle_request(now),
+                    Err(refusal) => self.refusals.tell(now, &self.responder, client, refusal),
                 }
             }
             if is_last {

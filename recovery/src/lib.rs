@@ -71,6 +71,7 @@ mod rewind;
 mod ring;
 mod run;
 mod subscription;
+mod throttle;
 mod time;
 mod window;
 
@@ -98,5 +99,6 @@ pub use ring::{
 };
 pub use run::{MAX_RUN_PACKETS, Run};
 pub use subscription::{OutgoingRequest, Subscription};
+pub use throttle::Throttle;
 pub use time::Nanos;
 pub use window::ReorderWindow;

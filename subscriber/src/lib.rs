@@ -36,6 +36,7 @@
 //! * To wait instead of spinning:
 //!   `idle.idle_until_readable(work, subscriber.fds(), subscriber.timeout().map(Into::into))?` with
 //!   [`IdleStrategy::Block`], or register the subscriber with mio.
+//! * What is opened or comes back is logged with `tracing`, at `info`. What events tell is not: that is the callback's to log.
 //! * Nothing leaves on an interface other than loopback unless a line or the builder names it.
 
 mod builder;
