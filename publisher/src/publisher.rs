@@ -256,7 +256,7 @@ impl Publisher {
         let counters = self.counters();
         let (session, end) = (self.session(), self.next());
         self.publication.end(|_| {});
-        tracing::info!(%session, end, "session {session} ends at {end}; requests are still answered");
+        tracing::info!(%session, end, "session {session} ends at {end}");
         if let Some(alarm) = &self.alarm {
             alarm.sound();
         }

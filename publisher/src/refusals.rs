@@ -31,7 +31,9 @@ impl Refusals {
         let cause = refusal.name();
         match self.throttle.take_held(now) {
             0 => tracing::info!(%client, cause, "{client} is refused: {cause}"),
-            untold => tracing::info!(%client, cause, untold, "{client} is refused: {cause}; before, {untold} others were"),
+            untold => {
+                tracing::info!(%client, cause, untold, "{client} is refused: {cause}; before, {untold} others were");
+            }
         }
     }
 }

@@ -42,7 +42,9 @@ impl Watch {
         self.has_writer = self.file.has_writer().unwrap_or(had_writer);
         let ring = self.path.display();
         match (had_writer, self.has_writer) {
-            (true, false) => tracing::info!(%ring, "nobody writes the ring {ring} any more: heartbeats leave from here"),
+            (true, false) => {
+                tracing::info!(%ring, "nobody writes the ring {ring} any more: heartbeats leave from here");
+            }
             (false, true) => tracing::info!(%ring, "the ring {ring} is written again"),
             _ => {}
         }

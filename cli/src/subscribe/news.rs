@@ -2,7 +2,7 @@
 
 use super::health::source_in_words;
 use super::summary::{cause_in_words, cause_name};
-use crate::progress::{count, thousands};
+use crate::progress::count;
 use crate::times::in_words;
 use seqcast_recovery::{Nanos, Throttle};
 use seqcast_subscriber::{Event, Loss, NewSession, Rewound, SessionId, Status};
@@ -83,7 +83,7 @@ impl News {
     pub(crate) fn tell_untold_losses(&mut self, now: Nanos) {
         let untold = self.losses.take_held(now);
         if untold > 0 {
-            tracing::warn!(untold, "lost {} ranges more, too many to be told one by one", thousands(untold));
+            tracing::warn!(untold, "lost {} more, too many to be told one by one", count(untold, "range"));
         }
     }
 
@@ -112,7 +112,12 @@ impl News {
             Status::LineBehind { line, messages, elapsed } => {
                 let (words, elapsed_ns) = (count(messages, "message"), elapsed.0);
                 let elapsed = in_words(elapsed);
-                tracing::info!(?line, messages, elapsed_ns, "line {line:?} is behind: {words}, the first for {elapsed}");
+                tracing::info!(
+                    ?line,
+                    messages,
+                    elapsed_ns,
+                    "line {line:?} is behind: {words}, the first for {elapsed}"
+                );
             }
             Status::LineCaughtUp { line } => tracing::info!(?line, "line {line:?} has caught up with the other"),
             Status::CopiesDiffer { number, source } => {
