@@ -15,7 +15,6 @@ const WRAP: &str = "\x1b[?7h";
 static IS_SHOWN: AtomicBool = AtomicBool::new(false);
 
 /// Standard error, without the line: it comes back when it is rewritten.
-#[must_use]
 pub fn stderr() -> StderrLock<'static> {
     let mut stderr = std::io::stderr().lock();
     if IS_SHOWN.swap(false, Ordering::Relaxed) {

@@ -30,7 +30,8 @@ use std::path::PathBuf;
 ///   seqcast check line-a.pcap.gz line-b.pcap.gz --json
 ///   seqcast check day.pcapng --line 239.1.1.1:30001 --line 239.1.2.1:30001
 ///
-/// Two lines of a session, in one file or in two, are compared message by message, by number and bytes.
+/// Two lines of a session, in one file or in two, are compared message by message, by number and
+/// bytes.
 ///
 /// Exit codes: 0 nothing found; 3 something found: messages missing on a line, other bytes, numbers
 /// that begin again, malformed packets; 1 a capture that cannot be read, or holds no packet.
