@@ -150,7 +150,7 @@ lapped() {
     # The publisher takes what is left in the pipe within moments.
     sleep 1
     kill -CONT "$subscriber"
-    until grep --quiet '^lost ' "$directory/lapped.log"; do
+    until grep --quiet ': lost ' "$directory/lapped.log"; do
         ((SECONDS < deadline)) || { echo "no loss is told" >&2; status=1; return; }
         sleep 0.1
     done

@@ -10,8 +10,11 @@ use std::path::PathBuf;
 
 /// Generate realistic market data: ITCH 5.0 messages of a consistent order book, as blocks
 ///
-/// Example: seqcast generate --messages 1000000 --output day.blocks
+/// Examples:
+///   seqcast generate --messages 1000000 --output day.blocks
+///   seqcast generate --messages 1000000 --seed 7 --output - | seqcast publish --input -
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Options {
     /// How many messages
     #[arg(long, value_name = "N")]

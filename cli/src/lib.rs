@@ -1,6 +1,7 @@
 //! What the `seqcast` command is made of; a library only so that benches can use its parts.
 
 pub mod check;
+pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod doctor;
@@ -11,6 +12,7 @@ pub mod headroom;
 pub mod input;
 pub mod interrupt;
 pub mod live;
+pub mod log;
 pub mod market;
 pub mod options;
 pub mod outcome;

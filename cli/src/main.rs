@@ -2,23 +2,41 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 use seqcast::config::{self, Configured};
-use seqcast::{check, demo, doctor, dump, generate, publish, record, retransmit, subscribe};
-use std::io::IsTerminal;
+use seqcast::log::LogOptions;
+use seqcast::{check, completions, demo, doctor, dump, generate, publish, record, retransmit, subscribe};
 use std::process::ExitCode;
+
+/// What `--version` says; `-V` leaves all but the version itself out.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    env!("SEQCAST_COMMIT"),
+    "\n",
+    env!("SEQCAST_RUSTC"),
+    "\n",
+    env!("SEQCAST_TARGET")
+);
 
 /// Brokerless, low-latency UDP multicast messaging for market data
 ///
-/// Publishers multicast numbered packets straight to subscribers; what a subscriber misses it asks for, and the
-/// publisher answers from memory.
+/// Publishers multicast numbered packets straight to subscribers; what a subscriber misses it asks
+/// for, and the publisher answers from memory.
 ///
-/// Exit codes, the first that holds: 2 usage or settings; 1 anything else that failed, a problem found by doctor; 4 nobody
-/// heard for --silent-after or by doctor; 3 messages lost, a gap open at the end, something found by check, a warning of
-/// doctor, something not recorded by record; 0.
+/// Examples:
+///   seqcast demo                                # see it work
+///   seqcast subscribe --output copy.blocks      # in one terminal
+///   seqcast publish --input day.blocks          # in another
+///   seqcast doctor --interface eth1             # before it goes over a network
+///
+/// Exit codes, the first that holds: 2 usage or settings; 1 anything else that failed, a problem
+/// found by doctor; 4 nobody heard for --silent-after or by doctor; 3 messages lost, a gap open at
+/// the end, something found by check, a warning of doctor, something not recorded by record; 0.
 #[derive(Debug, Parser)]
-#[command(name = "seqcast", version, propagate_version = true)]
+#[command(name = "seqcast", version, long_version = LONG_VERSION, propagate_version = true, verbatim_doc_comment)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    log: LogOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -34,6 +52,7 @@ enum Command {
     Run(config::RunOptions),
     Generate(generate::Options),
     Demo(demo::Options),
+    Completions(completions::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,13 +60,7 @@ fn main() -> ExitCode {
         Ok(arguments) => Cli::parse_from(arguments),
         Err(outcome) => return outcome.report(),
     };
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .without_time()
-        .with_max_level(tracing::Level::WARN)
-        .init();
+    cli.log.start();
     let outcome = match cli.command {
         Command::Publish(options) => publish::run(&options),
         Command::Subscribe(options) => subscribe::run(&options),
@@ -60,6 +73,7 @@ fn main() -> ExitCode {
         Command::Run(options) => config::run_together(&options, &Cli::command()),
         Command::Generate(options) => generate::run(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Completions(options) => completions::run(options, Cli::command()),
     };
     outcome.report()
 }
@@ -123,6 +137,38 @@ mod tests {
                     assert_eq!(commands.show(&commands.read(shown.as_bytes()).unwrap()[0]), shown, "read back");
                 }
             }
+        }
+    }
+
+    /// What fits where the width is not known (clap).
+    const COLUMNS: usize = 100;
+
+    fn assert_is_explained(command: &clap::Command, name: &str) {
+        let about = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+        assert!(about.contains("\nExamples:\n  "), "{name} has no examples: {about}");
+        for line in about.lines() {
+            assert!(line.chars().count() < COLUMNS, "{name}: too long: {line}");
+        }
+        for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+            assert!(argument.get_help().is_some(), "{name}: nothing explains {argument}");
+        }
+        for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+            assert_is_explained(subcommand, &format!("{name} {}", subcommand.get_name()));
+        }
+    }
+
+    #[test]
+    fn every_subcommand_has_examples_and_explains_every_option() {
+        let mut command = Cli::command();
+        command.build();
+        assert_is_explained(&command, "seqcast");
+    }
+
+    #[test]
+    fn options_of_the_log_go_before_and_behind_the_subcommand() {
+        for arguments in [["--log", "info", "publish"], ["publish", "--log", "info"]] {
+            let all = ["seqcast"].into_iter().chain(arguments).chain(["--input", "-", "--log-format", "json"]);
+            assert!(Cli::try_parse_from(all).is_ok(), "{arguments:?}");
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -94,13 +93,11 @@ impl Outcome {
         self.conditions.first().map_or(0, Condition::code)
     }
 
-    /// Says on standard error what holds, and returns the exit code.
+    /// Logs what holds, and returns the exit code.
     #[must_use]
     pub fn report(&self) -> ExitCode {
-        let mut stderr = std::io::stderr().lock();
         for condition in &self.conditions {
-            // There is nobody left to tell if this fails.
-            let _ = writeln!(stderr, "seqcast: {}", condition.text());
+            tracing::error!("{}", condition.text());
         }
         ExitCode::from(self.code())
     }

@@ -1,7 +1,8 @@
-//! One line about long work on a terminal, rewritten a few times a second; nothing at all elsewhere.
+//! One line about long work on a terminal, rewritten a few times a second; nothing at all elsewhere. It has no colours.
 
 use seqcast_recovery::{ImpairmentCounters, Nanos};
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, StderrLock, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How often the line is rewritten.
 const INTERVAL: Nanos = Nanos::from_millis(250);
@@ -10,6 +11,19 @@ const INTERVAL: Nanos = Nanos::from_millis(250);
 const NO_WRAP: &str = "\x1b[?7l";
 const WRAP: &str = "\x1b[?7h";
 
+/// Whether the line stands on the terminal; changed only while standard error is locked.
+static IS_SHOWN: AtomicBool = AtomicBool::new(false);
+
+/// Standard error, without the line: it comes back when it is rewritten.
+pub fn stderr() -> StderrLock<'static> {
+    let mut stderr = std::io::stderr().lock();
+    if IS_SHOWN.swap(false, Ordering::Relaxed) {
+        // A terminal that is gone is no reason to stop.
+        let _ = write!(stderr, "\r\x1b[K").and_then(|()| stderr.flush());
+    }
+    stderr
+}
+
 /// The line.
 #[derive(Debug)]
 pub struct Progress {
@@ -17,7 +31,6 @@ pub struct Progress {
     is_shown: bool,
     due: Nanos,
     last: Option<(Nanos, u64)>,
-    is_dirty: bool,
 }
 
 impl Progress {
@@ -30,7 +43,7 @@ impl Progress {
     /// As [`Self::new`], but counts something else, named in the plural.
     #[must_use]
     pub fn of(unit: &'static str) -> Self {
-        Self { unit, is_shown: std::io::stderr().is_terminal(), due: Nanos::ZERO, last: None, is_dirty: false }
+        Self { unit, is_shown: std::io::stderr().is_terminal(), due: Nanos::ZERO, last: None }
     }
 
     /// Rewrites the line when it is time to: `count` is the number of messages or other things so far, from which the rate follows;
@@ -44,31 +57,27 @@ impl Progress {
         self.last = Some((now, count));
         let elapsed = (now - since).as_duration().as_secs_f64();
         let rate = if elapsed > 0.0 { (count.saturating_sub(before)) as f64 / elapsed } else { 0.0 };
-        let mut stderr = std::io::stderr().lock();
-        // A terminal that is gone is no reason to stop.
-        let _ = write!(stderr, "\r\x1b[K{NO_WRAP}{} {}/s, {}{WRAP}", thousands(rate as u64), self.unit, words());
-        let _ = stderr.flush();
-        self.is_dirty = true;
+        write(&format!("{} {}/s, {}", thousands(rate as u64), self.unit, words()));
     }
 
     /// Says something until it is cleared.
     pub fn say(&mut self, words: impl FnOnce() -> String) {
         if self.is_shown {
-            let mut stderr = std::io::stderr().lock();
-            let _ = write!(stderr, "\r\x1b[K{NO_WRAP}{}{WRAP}", words());
-            let _ = stderr.flush();
-            self.is_dirty = true;
+            write(&words());
         }
     }
 
-    /// Removes the line, before something else is written.
+    /// Removes the line, when the work is done.
     pub fn clear(&mut self) {
-        if std::mem::take(&mut self.is_dirty) {
-            let mut stderr = std::io::stderr().lock();
-            let _ = write!(stderr, "\r\x1b[K");
-            let _ = stderr.flush();
-        }
+        drop(stderr());
     }
+}
+
+/// Writes the line.
+fn write(words: &str) {
+    let mut stderr = stderr();
+    let _ = write!(stderr, "{NO_WRAP}{words}{WRAP}").and_then(|()| stderr.flush());
+    IS_SHOWN.store(true, Ordering::Relaxed);
 }
 
 impl Default for Progress {

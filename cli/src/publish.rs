@@ -3,6 +3,7 @@
 use crate::headroom;
 use crate::input::{Format, Input, InputError};
 use crate::interrupt::Interrupt;
+use crate::log::Words;
 use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, DESTINATION_FORM, OptionalAddress, OptionalDestination};
 use crate::outcome::{Condition, Outcome, chain};
 use crate::pace::{Pace, Schedule, wait_until};
@@ -35,7 +36,8 @@ const DEFAULT_PACE: Pace = Pace::PerSecond(100_000.0);
 ///
 /// Examples:
 ///   seqcast publish --input day.blocks
-///   seqcast publish --input feed.pcap.gz --pace recorded*10 --line-a 239.1.1.1:30001@eth1 --requests 10.1.0.5:30100
+///   seqcast publish --input feed.pcap.gz --line-a 239.1.1.1:30001@eth1 --requests 10.1.0.5:30100
+///   seqcast publish --input feed.pcap.gz --pace recorded*10
 ///   producer | seqcast publish --input -
 ///   seqcast publish --input day.blocks --ring /dev/shm/day --resume
 ///
@@ -283,12 +285,11 @@ impl Feed<'_> {
         }
         let session = publisher.session();
         let has = format!("session {session} has {} already", count(published, "message"));
-        let mut stderr = std::io::stderr().lock();
         if !options.resume {
-            let _ = writeln!(stderr, "{has}; the input follows them, --resume would skip as many of it");
+            tracing::info!("{has}; the input follows them, --resume would skip as many of it");
             return Ok(());
         }
-        let _ = writeln!(stderr, "{has}; going on with number {}", published + 1);
+        tracing::info!("{has}; going on with number {}", published + 1);
         for skipped in 0..published {
             match self.input.next() {
                 Ok(Some(_)) => {}
@@ -388,7 +389,7 @@ struct Summary<'a> {
 
 impl Summary<'_> {
     fn print(&self, warnings: &[String]) {
-        let mut stderr = std::io::stderr().lock();
+        let mut stderr = Words::default();
         let retransmitter = &self.counters.retransmitter;
         let responder = &retransmitter.responder;
         let refused: u64 = responder.refused.iter().sum();
@@ -396,7 +397,7 @@ impl Summary<'_> {
         let sum = |of: fn(&LineCounters) -> u64| self.counters.lines.iter().map(of).sum::<u64>();
         // There is nobody to tell when standard error or output is gone.
         for warning in warnings {
-            let _ = writeln!(stderr, "seqcast: warning: {warning}");
+            tracing::warn!("{warning}");
         }
         let _ = writeln!(
             stderr,

@@ -2,6 +2,7 @@
 
 use crate::headroom;
 use crate::interrupt::Interrupt;
+use crate::log::Words;
 use crate::options::{self, DEFAULT_REQUESTS, DESTINATION_FORM};
 use crate::outcome::{Condition, Outcome};
 use crate::progress::count;
@@ -24,12 +25,13 @@ const LONGEST_WAIT: Nanos = Nanos::from_millis(100);
 
 /// Answer requests from the ring of a publisher in another process, while it lives and after it died
 ///
-/// The publisher leaves answering to it with --requests none. Given the lines, it sends heartbeats on them while nobody
-/// writes the ring, so that subscribers find the last messages; never an end of session. It serves until it is interrupted.
-///
 /// Examples:
 ///   seqcast publish --input feed.pcap.gz --ring /dev/shm/feed --requests none
 ///   seqcast retransmit --ring /dev/shm/feed --line-a 239.255.77.1:30001
+///
+/// The publisher leaves answering to it with --requests none. Given the lines, it sends heartbeats
+/// on them while nobody writes the ring, so that subscribers find the last messages; never an end of
+/// session. It serves until it is interrupted.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {
@@ -122,7 +124,7 @@ fn open(options: &Options, interrupt: &Interrupt) -> Result<Option<Retransmitter
             Ok(retransmitter) => return Ok(Some(retransmitter)),
             Err(OpenError::RingFile(_, RingFileError::Io(error))) if error.kind() == ErrorKind::NotFound => {
                 if !has_told {
-                    let _ = writeln!(std::io::stderr().lock(), "waiting for {}", options.ring.display());
+                    tracing::info!("waiting for {}", options.ring.display());
                     has_told = true;
                 }
                 wait_readable(&[], Some(LONGEST_WAIT)).map_err(|error| Outcome::failed(&error))?;
@@ -141,7 +143,7 @@ fn open(options: &Options, interrupt: &Interrupt) -> Result<Option<Retransmitter
 fn print(retransmitter: &Retransmitter, retained: Option<&Headroom>) {
     let counters = retransmitter.counters();
     let responder = &counters.responder;
-    let mut stderr = std::io::stderr().lock();
+    let mut stderr = Words::default();
     // There is nobody to tell when standard error is gone.
     let _ = writeln!(
         stderr,

@@ -25,10 +25,18 @@ impl ThreadOptions {
     ///
     /// Names the option that cannot be had, and what would permit it.
     pub fn prepare(&self) -> Result<(), Outcome> {
-        self.core.map_or(Ok(()), pin_to_core).map_err(|error| Outcome::option("--core", &error))?;
-        let priority = self.priority.map_or(Ok(()), set_fifo_priority);
-        priority.map_err(|error| Outcome::option("--priority", &error))?;
-        let locked = if self.lock_memory { lock_memory() } else { Ok(()) };
-        locked.map_err(|error| Outcome::option("--lock-memory", &error))
+        if let Some(core) = self.core {
+            pin_to_core(core).map_err(|error| Outcome::option("--core", &error))?;
+            tracing::info!(core, "pinned to core {core}");
+        }
+        if let Some(priority) = self.priority {
+            set_fifo_priority(priority).map_err(|error| Outcome::option("--priority", &error))?;
+            tracing::info!(priority, "real-time priority {priority}");
+        }
+        if self.lock_memory {
+            lock_memory().map_err(|error| Outcome::option("--lock-memory", &error))?;
+            tracing::info!("all memory is locked");
+        }
+        Ok(())
     }
 }

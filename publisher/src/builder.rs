@@ -5,6 +5,7 @@ use crate::alarm::Alarm;
 use crate::line::{LineDestination, LineSender, LineSettings};
 use crate::outbox::Outbox;
 use crate::publisher::{Publisher, Service};
+use crate::refusals::Refusals;
 use crate::retransmitter::{REQUEST_BUFFER_BYTES, Retransmitter, RetransmitterCounters};
 use crate::ring::{self, Ring};
 use crate::stats;
@@ -289,7 +290,14 @@ impl PublisherBuilder {
         let (mut publisher, retransmitter) = self.open_halves(Some(Arc::clone(&alarm)))?;
         let prepare = move || {
             core.map_or(Ok(()), pin_to_core).map_err(OpenError::Pin)?;
-            priority.map_or(Ok(()), set_fifo_priority).map_err(OpenError::Priority)
+            priority.map_or(Ok(()), set_fifo_priority).map_err(OpenError::Priority)?;
+            if let Some(core) = core {
+                tracing::info!(core, "requests are answered on core {core}");
+            }
+            if let Some(priority) = priority {
+                tracing::info!(priority, "requests are answered with real-time priority {priority}");
+            }
+            Ok(())
         };
         let thread = RetransmitterThread::spawn(retransmitter, alarm, client_limit, prepare);
         publisher.set_service(Service::Thread(thread.map_err(OpenError::Thread)??));
@@ -328,6 +336,16 @@ impl PublisherBuilder {
         let (file, reader) = ring::serve(&path)?;
         let alarm = Alarm::new().map_err(OpenError::Thread)?;
         let mut retransmitter = self.open_serving(reader, Some(Arc::new(alarm)))?;
+        let request_address = retransmitter.request_address();
+        let (session, ring) = (retransmitter.session(), path.display());
+        tracing::info!(
+            %session,
+            %ring,
+            requests = request_address.map(tracing::field::display),
+            "the ring {ring} is open: session {session}, requests {}",
+            request_address.map_or_else(|| "not answered".to_owned(), |address| format!("at {address}")),
+        );
+        retransmitter.lines.iter().for_each(LineSender::tell);
         retransmitter.watch = Some(Watch::new(path, file));
         self.keep_stats(&mut retransmitter, None);
         Ok(retransmitter)
@@ -340,7 +358,7 @@ impl PublisherBuilder {
         if lines.is_empty() && self.ring.is_none() {
             return Err(OpenError::NoLine);
         }
-        lines.iter().for_each(LineSender::warn_if_partial);
+        lines.iter().for_each(LineSender::tell);
         let max_datagram = self.line_settings.max_datagram;
         let size = RingSize::for_bytes(self.retain_bytes, max_datagram - HEADER_BYTES);
         let Ring { writer, file } = match &self.ring {
@@ -349,6 +367,17 @@ impl PublisherBuilder {
         };
         let mut retransmitter = self.open_serving(writer.reader(), alarm.clone())?;
         let stats = self.keep_stats(&mut retransmitter, Some(&mut lines));
+        let request_address = retransmitter.request_address();
+        let (session, first, retain_bytes) = (writer.session(), writer.next(), size.data_words * size_of::<u64>());
+        tracing::info!(
+            %session,
+            first,
+            retain_bytes,
+            max_datagram,
+            requests = request_address.map(tracing::field::display),
+            "session {session} is open at {first}: {retain_bytes} bytes retained, requests {}",
+            request_address.map_or_else(|| "not answered".to_owned(), |address| format!("at {address}")),
+        );
         let mut publication = Publication::new(writer, max_datagram);
         if !lines.iter().any(LineSender::segments) {
             publication.set_run_packets(1);
@@ -375,7 +404,7 @@ impl PublisherBuilder {
         let lines = self.open_lines()?;
         let socket = self.requests.map(|address| self.open_requests(address)).transpose()?;
         if let Some(address) = self.requests.filter(|address| address.ip().is_loopback())
-            && lines.iter().any(|line| !line.is_loopback)
+            && lines.iter().any(|line| !line.interface.is_loopback)
         {
             tracing::warn!("requests are answered at {address}, which other hosts that hear the lines cannot reach");
         }
@@ -413,6 +442,7 @@ impl PublisherBuilder {
             heartbeat_config: self.heartbeat,
             rate,
             stats: None,
+            refusals: Refusals::new(),
         })
     }
 

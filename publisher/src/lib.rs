@@ -26,6 +26,7 @@
 //! * With the feature `serde` a builder takes its settings as a structure, `PublisherConfig`, with the names and texts of the
 //!   command's options.
 //! * Others on the host see what it does in a file of counters, if one is asked for ([`PublisherBuilder::stats`]).
+//! * What is opened, closed or refused is logged with `tracing`, at `info`; nothing per message.
 //! * Nothing leaves on an interface other than loopback unless a line, the builder or the request address names it.
 
 mod alarm;
@@ -36,6 +37,7 @@ mod error;
 mod line;
 mod outbox;
 mod publisher;
+mod refusals;
 mod retransmitter;
 mod ring;
 mod stats;

@@ -66,7 +66,8 @@ pub(crate) struct Outcome {
 #[derive(Debug)]
 pub(crate) struct LineSender {
     pub(crate) line: Line,
-    pub(crate) is_loopback: bool,
+    destination: LineDestination,
+    pub(crate) interface: Interface,
     /// Where those are who hear it: on its interface's network, or at one of its unicast destinations.
     pub(crate) networks: Vec<Network>,
     pub(crate) counters: LineCounters,
@@ -108,20 +109,30 @@ impl LineSender {
         let networks = networks.into_iter().map(network).collect();
         let segments = settings.segmentation && can_segment(sender.fd());
         let counters = LineCounters::default();
-        Ok(Self { line, is_loopback: interface.is_loopback, networks, counters, stats: None, sender, segments })
+        let destination = destination.clone();
+        Ok(Self { line, destination, interface, networks, counters, stats: None, sender, segments })
     }
 
-    /// Says when its send buffer is smaller than it should be.
-    pub(crate) fn warn_if_partial(&self) {
+    /// Says how it is open, and when its send buffer is smaller than it should be.
+    pub(crate) fn tell(&self) {
+        let Self { line, destination, interface: Interface { name: interface, .. }, .. } = self;
         let BufferGrant { asked_bytes, granted_bytes } = match &self.sender {
             Sender::Multicast(sender) => sender.buffer(),
             Sender::Unicast(sender) => sender.buffer(),
         };
+        tracing::info!(
+            ?line,
+            %destination,
+            interface,
+            send_buffer_bytes = granted_bytes,
+            segmentation = self.segments,
+            "line {line:?} goes to {destination} on {interface}: {granted_bytes} bytes of send buffer, segmentation {}",
+            if self.segments { "on" } else { "off" },
+        );
         if let Some(asked_bytes) = asked_bytes.filter(|&asked_bytes| asked_bytes > granted_bytes) {
             tracing::warn!(
-                "line {:?}: the send buffer has {granted_bytes} bytes instead of {asked_bytes}; to allow more: \
-                 sysctl -w net.core.wmem_max={asked_bytes}",
-                self.line
+                "line {line:?}: the send buffer has {granted_bytes} bytes instead of {asked_bytes}; to allow more: \
+                 sysctl -w net.core.wmem_max={asked_bytes}"
             );
         }
     }

@@ -268,7 +268,9 @@ impl Publisher {
     pub fn close_while(mut self, mut go_on: impl FnMut() -> bool) -> Result<Closed, PublishError> {
         let flushed = self.flush();
         let counters = self.counters();
+        let (session, end) = (self.session(), self.next());
         self.publication.end(|_| {});
+        tracing::info!(%session, end, "session {session} ends at {end}");
         if let Some(alarm) = &self.alarm {
             alarm.sound();
         }
@@ -292,6 +294,7 @@ impl Publisher {
             }
         }
         let counters = PublisherCounters { retransmitter: self.service.counters(), ..counters };
+        tracing::info!(%session, "session {session} is closed");
         let closed = Closed { counters, clients: self.service.clients() };
         flushed.map(|_| closed)
     }

@@ -4,6 +4,7 @@
 use crate::alarm::Alarm;
 use crate::line::{LineSender, Outcome};
 use crate::outbox::Outbox;
+use crate::refusals::Refusals;
 use crate::stats::{Cycle, ServingStats};
 use crate::warm::Warmer;
 use crate::watch::Watch;
@@ -89,6 +90,7 @@ pub struct Retransmitter {
     pub(crate) rate: Rate,
     /// What others see of it.
     pub(crate) stats: Option<Box<ServingStats>>,
+    pub(crate) refusals: Refusals,
 }
 
 impl Retransmitter {
@@ -217,8 +219,9 @@ impl Retransmitter {
                 if let Some(stats) = &mut self.stats {
                     stats.note_request(now, client);
                 }
-                if self.responder.handle_request(now, client, self.inbox.datagram(place)).is_ok() {
-                    self.heartbeat.handle_request(now);
+                match self.responder.handle_request(now, client, self.inbox.datagram(place)) {
+                    Ok(()) => self.heartbeat.handle_request(now),
+                    Err(refusal) => self.refusals.tell(now, &self.responder, client, refusal),
                 }
             }
             if is_last {

@@ -116,7 +116,7 @@ fn run(retransmitter: &mut Retransmitter, shared: &Shared) {
             }
         }
         if let Err(error) = wait_readable(&fds, Some(timeout)) {
-            tracing::error!(%error, "the retransmitter cannot wait for requests and ends");
+            tracing::error!(%error, "the retransmitter cannot wait for requests and ends: {error}");
             return;
         }
     }

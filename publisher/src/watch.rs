@@ -38,13 +38,24 @@ impl Watch {
         }
         self.look_at = now + INTERVAL;
         // What cannot be found out is as it was.
-        self.has_writer = self.file.has_writer().unwrap_or(self.has_writer);
+        let had_writer = self.has_writer;
+        self.has_writer = self.file.has_writer().unwrap_or(had_writer);
+        let ring = self.path.display();
+        match (had_writer, self.has_writer) {
+            (true, false) => {
+                tracing::info!(%ring, "nobody writes the ring {ring} any more: heartbeats leave from here");
+            }
+            (false, true) => tracing::info!(%ring, "the ring {ring} is written again"),
+            _ => {}
+        }
         if self.has_writer || self.file.is_in_place().unwrap_or(true) {
             return None;
         }
         let file = SharedFile::open(&self.path).ok()?;
         let reader = RingReader::open(file.mapping().clone()).ok()?;
         self.has_writer = file.has_writer().unwrap_or(true);
+        let session = reader.session();
+        tracing::info!(%ring, %session, "another ring has taken the place of {ring}: session {session}");
         self.file = file;
         Some(reader)
     }

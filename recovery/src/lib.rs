@@ -74,6 +74,7 @@ mod ring;
 mod run;
 mod subscription;
 mod text;
+mod throttle;
 mod time;
 mod window;
 
@@ -102,5 +103,6 @@ pub use ring::{
 pub use run::{MAX_RUN_PACKETS, Run};
 pub use subscription::{OutgoingRequest, Subscription};
 pub use text::{ByteSize, SettingError};
+pub use throttle::Throttle;
 pub use time::Nanos;
 pub use window::ReorderWindow;

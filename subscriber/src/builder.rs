@@ -319,6 +319,18 @@ impl SubscriberBuilder {
         let warmer = self.keep_warm.map(warm).transpose()?;
         self.config.lines = self.lines.each_ref().map(Option::is_some);
         self.config.request_targets = targets.len();
+        let SubscriptionConfig { session, start, window_messages, window_bytes, .. } = &self.config;
+        let session = match session {
+            SessionChoice::Any => "any".to_owned(),
+            SessionChoice::Only(session) => session.to_string(),
+        };
+        tracing::info!(
+            session,
+            ?start,
+            window_messages,
+            window_bytes,
+            "the subscriber of session {session} is open: {window_messages} messages fit beyond a gap",
+        );
         let mut subscriber = Subscriber::new(Subscription::new(self.config, Clock::now()), lines, targets, warmer);
         subscriber.receive_times = self.config.receive_times;
         match self.stats.open(&subscriber, &self.facts()) {
@@ -363,6 +375,8 @@ impl SubscriberBuilder {
     fn open_target(&self, from: Ipv4Addr, address: SocketAddrV4) -> Result<ConnectedSocket, OpenError> {
         let socket = ConnectedSocket::open(from, address, self.line_settings.receive_buffer_bytes)
             .map_err(|error| OpenError::RecoverFrom(address, error))?;
+        let receive_buffer_bytes = socket.buffer().granted_bytes;
+        tracing::info!(%address, %from, receive_buffer_bytes, "what is missing is asked for at {address}, from {from}");
         line::warn_if_partial(&format_args!("recover_from {address}"), socket.buffer());
         Ok(socket)
     }

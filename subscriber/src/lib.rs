@@ -40,6 +40,7 @@
 //!   [`IdleStrategy::Block`], or register the subscriber with mio.
 //! * With the feature `serde` a builder takes its settings as a structure, `SubscriberConfig`, with the names and texts of the
 //!   command's options.
+//! * What is opened or comes back is logged with `tracing`, at `info`. What events tell is not: that is the callback's to log.
 //! * Nothing leaves on an interface other than loopback unless a line or the builder names it.
 
 mod builder;

@@ -164,7 +164,18 @@ pub(crate) fn open(
         }
     };
     let socket = socket.map_err(|error| OpenError::Line(line, error))?;
-    warn_if_partial(&format_args!("line {line:?}"), socket.buffer());
+    let buffer = socket.buffer();
+    let Interface { name, .. } = &interface;
+    tracing::info!(
+        ?line,
+        %address,
+        source = source.map(tracing::field::display),
+        interface = name,
+        receive_buffer_bytes = buffer.granted_bytes,
+        "line {line:?} comes from {address} on {name}: {} bytes of receive buffer",
+        buffer.granted_bytes,
+    );
+    warn_if_partial(&format_args!("line {line:?}"), buffer);
     if let Some(time) = settings.busy_poll {
         set_busy_poll(socket.as_raw_fd(), time).map_err(|error| OpenError::BusyPoll(line, error))?;
     }

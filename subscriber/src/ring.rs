@@ -126,7 +126,10 @@ impl RingLine {
     fn find(&mut self) -> Result<(), RingFileError> {
         let Some((file, reader)) = open(&self.path)? else { return Ok(()) };
         let first = self.beginning.first(reader.session());
+        let session = reader.session();
         let follower = RingFollower::new(reader, first).map_err(RingFileError::Ring)?;
+        let ring = self.path.display();
+        tracing::info!(%ring, %session, "the ring {ring} is open: session {session}");
         self.open = Some(Open { file, follower });
         if let Start::At(_) = self.beginning.start {
             self.beginning.start = Start::Oldest;
@@ -152,6 +155,8 @@ impl RingLine {
         let (session, is_ended) = (ring.session(), ring.is_ended() && ring.next() == next);
         let has_writer = look_at_file && file.has_writer()?;
         if look_at_file && !has_writer && !file.is_in_place()? {
+            let ring = self.path.display();
+            tracing::info!(%ring, %session, "the ring {ring} of session {session} is gone or was replaced");
             self.open = None;
             self.find().map_err(RingFileError::into_io)?;
             return Ok(Arrival::Nothing);

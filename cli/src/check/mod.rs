@@ -23,17 +23,18 @@ use std::io::{ErrorKind, Write};
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
-/// Check a capture, or one of each line: gaps, duplicates, differences between the lines, heartbeats, bursts
+/// Check a capture, or one of each line: gaps, duplicates, differences, heartbeats, bursts
 ///
 /// Examples:
 ///   seqcast check day.pcapng
 ///   seqcast check line-a.pcap.gz line-b.pcap.gz --json
 ///   seqcast check day.pcapng --line 239.1.1.1:30001 --line 239.1.2.1:30001
 ///
-/// Two lines of a session, in one file or in two, are compared message by message, by number and bytes.
+/// Two lines of a session, in one file or in two, are compared message by message, by number and
+/// bytes.
 ///
-/// Exit codes: 0 nothing found; 3 something found: messages missing on a line, other bytes, numbers that begin again,
-/// malformed packets; 1 a capture that cannot be read, or holds no packet.
+/// Exit codes: 0 nothing found; 3 something found: messages missing on a line, other bytes, numbers
+/// that begin again, malformed packets; 1 a capture that cannot be read, or holds no packet.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {
@@ -75,10 +76,8 @@ fn check(options: &Options) -> Result<Outcome, Outcome> {
         progress.update(Clock::now(), captures.sessions.counters.frames, || captures.progress());
     }
     progress.clear();
-    let mut stderr = std::io::stderr().lock();
     for warning in captures.warnings() {
-        // There is nobody to tell when standard error is gone.
-        let _ = writeln!(stderr, "seqcast: warning: {warning}");
+        tracing::warn!("{warning}");
     }
     let report = captures.finish();
     let mut outcome = report.judge();

@@ -24,7 +24,8 @@ use std::time::Duration;
 ///   seqcast dump day.pcapng --json --headers
 ///   seqcast dump 239.1.1.1:30001@eth1 --count 100 --time 10s
 ///
-/// Captures are classic pcap or pcapng, gzip-compressed or not. What is malformed is shown with the reason and the place.
+/// Captures are classic pcap or pcapng, gzip-compressed or not. What is malformed is shown with the
+/// reason and the place.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {
@@ -91,8 +92,7 @@ fn dump(options: &Options) -> Result<Outcome, Outcome> {
         Ok(()) => {}
     }
     if outcome.code() == 0 || printer.counts().frames > 0 {
-        // There is nobody to tell when standard error is gone.
-        let _ = writeln!(io::stderr().lock(), "{}", printer.counts().in_words());
+        tracing::info!("{}", printer.counts().in_words());
     }
     Ok(outcome)
 }
@@ -130,7 +130,7 @@ fn dump_file(
     progress.clear();
     printer.flush().map_err(Failure::Output)?;
     for warning in frames.warnings() {
-        let _ = writeln!(io::stderr().lock(), "seqcast: warning: {warning}");
+        tracing::warn!("{warning}");
     }
     ended
 }
@@ -161,7 +161,7 @@ fn dump_line(
     }
     let drops = line.kernel_drops();
     if drops > 0 {
-        let _ = writeln!(io::stderr().lock(), "seqcast: warning: {} dropped by the kernel", count(drops, "datagram"));
+        tracing::warn!("{} dropped by the kernel", count(drops, "datagram"));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::input::Datagram;
 use crate::interrupt::Interrupt;
 use crate::live::Limit;
 use crate::progress::{Progress, count, thousands};
+use crate::subscribe::news::News;
 use seqcast_protocol::{HEADER_BYTES, Header, LENGTH_BYTES, MAX_MESSAGES, SessionId};
 use seqcast_recovery::Nanos;
 use seqcast_subscriber::{Event, Status, Subscriber};
@@ -33,6 +34,7 @@ pub(super) struct Packets<'a> {
     count: u16,
     time: Nanos,
     has_ended: bool,
+    news: News,
 }
 
 impl<'a> Packets<'a> {
@@ -48,6 +50,7 @@ impl<'a> Packets<'a> {
             count: 0,
             time: Nanos::ZERO,
             has_ended: false,
+            news: News::new(),
         }
     }
 
@@ -76,27 +79,40 @@ impl<'a> Packets<'a> {
                     std::thread::yield_now();
                 }
             }
+            let now = Clock::now();
+            self.news.tell_untold_losses(now);
             let counters = subscriber.subscription().counters();
-            progress.update(Clock::now(), counters.messages, || {
+            progress.update(now, counters.messages, || {
                 let lost = format!("{} lost", thousands(counters.lost));
                 format!("{}, {lost}, {} left out", count(counters.messages, "message"), self.recorder.overrun())
             });
         }
         progress.clear();
+        self.news.tell_untold_losses(Nanos::MAX);
     }
 
     fn handle(&mut self, event: Event<'_>) {
+        let Event::Message(message) = event else { return self.handle_news(&event) };
+        self.push(message.number, message.payload);
+    }
+
+    fn handle_news(&mut self, event: &Event<'_>) {
+        self.news.tell(event);
         match event {
-            Event::Message(message) => self.push(message.number, message.payload),
             Event::NewSession(new) => self.begin(new.session),
-            Event::Status(Status::Heard { session }) => self.begin(session),
+            Event::Status(Status::Heard { session }) => self.begin(*session),
             Event::EndOfSession(end) => {
                 self.seal();
                 self.has_ended = true;
                 self.take(&Header::end_of_session(end.session, end.next).to_bytes());
             }
             // A packet ends where numbers do not go on, so what is lost or begins again shows.
-            Event::Gap(_) | Event::Recovered(_) | Event::Lost(_) | Event::Rewound(_) | Event::Status(_) => {}
+            Event::Message(_)
+            | Event::Gap(_)
+            | Event::Recovered(_)
+            | Event::Lost(_)
+            | Event::Rewound(_)
+            | Event::Status(_) => {}
         }
     }
 

@@ -36,9 +36,10 @@ const DELIVERED: &str = "times are those of delivery, to the microsecond; packet
 ///   seqcast record 239.1.1.1:30001@eth1 --output day.pcapng --rotate-bytes 1GiB --rotate-every 1h
 ///   seqcast record 239.1.1.1:30001@eth1 --recover-from 10.1.0.5:30100 --output repaired.pcapng
 ///
-/// Every datagram is recorded as it comes, whatever is in it, with the time at which the kernel took it in.
-/// With --recover-from, what a subscriber delivers is recorded instead: in order, each once, repaired.
-/// Files are never overwritten. Killed at any time, a recording is readable to its last whole block.
+/// Every datagram is recorded as it comes, whatever is in it, with the time at which the kernel took
+/// it in. With --recover-from, what a subscriber delivers is recorded instead: in order, each once,
+/// repaired. Files are never overwritten. Killed at any time, a recording is readable to its last
+/// whole block.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {

@@ -3,6 +3,7 @@
 use super::Heard;
 use super::recorder::Recorded;
 use crate::live::LiveLine;
+use crate::log::Words;
 use crate::outcome::{Condition, Outcome};
 use crate::progress::{count, thousands};
 use seqcast_recovery::Nanos;
@@ -49,7 +50,7 @@ impl Summary<'_> {
     }
 
     pub(super) fn print(&self) {
-        let mut stderr = std::io::stderr().lock();
+        let mut stderr = Words::default();
         let Recorded { files, datagrams, bytes, unwritten, .. } = &self.recorded;
         let names_of_files = match files.count {
             1 => files.first.display().to_string(),

@@ -1,20 +1,17 @@
 //! The loop of a subscriber: handles events, writes messages, remembers what the summary says.
 
 use super::Options;
-use super::health::source_in_words;
-use super::summary::cause_in_words;
+use super::news::News;
 use crate::headroom;
 use crate::interrupt::Interrupt;
 use crate::outcome::{Condition, Outcome};
 use crate::output::{Output, OutputError};
 use crate::progress::{Progress, count, thousands};
-use crate::times::in_words;
 use seqcast_recovery::Nanos;
 use seqcast_subscriber::{
-    Event, Headroom, Idle, LossCause, Offset, Rewound, SequenceRange, Start, Status, StoredOffset, Subscriber,
+    Event, Headroom, Idle, LossCause, Offset, SequenceRange, Start, Status, StoredOffset, Subscriber,
 };
 use seqcast_transport::Clock;
-use std::io::Write;
 use std::ops::ControlFlow;
 
 /// How many messages are handled between two looks at signals and progress. Arbitrary.
@@ -52,8 +49,7 @@ pub(super) struct Listener {
     is_silent: bool,
     start: Start,
     pub(super) headroom: Option<Headroom>,
-    /// Events worth a line on standard error, until it is written.
-    news: Vec<String>,
+    news: News,
 }
 
 impl Listener {
@@ -70,7 +66,7 @@ impl Listener {
             is_silent: false,
             start,
             headroom: None,
-            news: Vec::new(),
+            news: News::new(),
         }
     }
 
@@ -83,17 +79,11 @@ impl Listener {
             if work == 0 || self.offset.is_some() {
                 self.flush(subscriber);
             }
-            if !self.news.is_empty() {
-                progress.clear();
-                let mut stderr = std::io::stderr().lock();
-                for news in self.news.drain(..) {
-                    let _ = writeln!(stderr, "{news}");
-                }
-            }
             if let Some(end) = self.end(subscriber, options, interrupt) {
                 break end;
             }
             let now = Clock::now();
+            self.news.tell_untold_losses(now);
             if now >= look_at {
                 // Looked at now and then, so that it knows the present rate.
                 self.headroom = subscriber.headroom();
@@ -107,6 +97,7 @@ impl Listener {
             }
         };
         progress.clear();
+        self.news.tell_untold_losses(Nanos::MAX);
         self.headroom = subscriber.headroom();
         self.flush(subscriber);
         end
@@ -144,86 +135,49 @@ impl Listener {
     }
 
     fn handle(&mut self, event: Event<'_>) -> ControlFlow<()> {
-        match event {
-            Event::Message(message) => {
-                self.first.get_or_insert(message.number);
-                if let Err(error) =
-                    self.output.message(&self.session, message.number, message.payload, message.received_at)
-                {
-                    self.failure = Some(error);
-                    return ControlFlow::Break(());
-                }
+        let Event::Message(message) = event else { return self.handle_news(&event) };
+        self.first.get_or_insert(message.number);
+        match self.output.message(&self.session, message.number, message.payload, message.received_at) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failure = Some(error);
+                ControlFlow::Break(())
             }
-            Event::Gap(_) | Event::Recovered(_) => {}
+        }
+    }
+
+    fn handle_news(&mut self, event: &Event<'_>) -> ControlFlow<()> {
+        self.news.tell(event);
+        match event {
             Event::Lost(loss) => {
                 self.first.get_or_insert(loss.range.start());
                 self.loss_count += 1;
                 if self.losses.len() < LISTED_LOSSES {
                     self.losses.push((loss.range, loss.cause));
-                    self.news.push(format!("lost {} ({})", loss.range, cause_in_words(loss.cause)));
                 }
             }
-            Event::NewSession(new) => {
+            Event::NewSession(_) => {
                 self.first = None;
                 self.has_ended = false;
-                if let Some(previous) = new.previous {
-                    let how = if previous.ended { "ended" } else { "fell silent" };
-                    self.news.push(format!("session {} {how}, following {}", previous.session, new.session));
-                }
             }
-            Event::Rewound(rewound) => {
-                let Rewound { session, expected, sequence } = rewound;
-                self.has_ended = false;
-                self.news.push(format!("session {session} has begun again at {sequence}, behind {expected}"));
-            }
+            Event::Rewound(_) => self.has_ended = false,
             Event::EndOfSession(end) => {
                 self.has_ended = true;
-                self.news.push(format!("session {} has ended at {}", end.session, end.next));
                 if let Start::At(number) = self.start
                     && number > end.next
                 {
-                    self.news.push(format!("it never came to {number} (--start)"));
+                    tracing::info!(session = %end.session, "it never came to {number} (--start)");
                 }
                 return ControlFlow::Break(());
             }
-            Event::Status(status) => self.handle_status(status),
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn handle_status(&mut self, status: Status) {
-        match status {
-            Status::Heard { session } => {
+            Event::Status(Status::Heard { session }) => {
                 self.session = session.to_string();
                 self.is_silent = false;
-                self.news.push(format!("session {session} is heard"));
             }
-            // After the end, silence is what is expected.
-            Status::Silent { elapsed } if !self.has_ended => {
-                self.is_silent = true;
-                let what = match self.session.as_str() {
-                    "" => "nobody was heard".to_owned(),
-                    session => format!("session {session} was not heard"),
-                };
-                self.news.push(format!("silent: {what} for {:.1} s", elapsed.as_duration().as_secs_f64()));
-            }
-            Status::Silent { .. } => self.is_silent = true,
-            Status::CaughtUp { next } => self.news.push(format!("caught up at {next}")),
-            Status::LineSilent { line, elapsed } => {
-                self.news.push(format!("line {line:?} is silent: nothing for {}", in_words(elapsed)));
-            }
-            Status::LineBehind { line, messages, elapsed } => {
-                let messages = count(messages, "message");
-                self.news.push(format!("line {line:?} is behind: {messages}, the first for {}", in_words(elapsed)));
-            }
-            Status::LineCaughtUp { line } => self.news.push(format!("line {line:?} has caught up with the other")),
-            Status::CopiesDiffer { number, source } => {
-                let what = format!("copies of message {number} differ: {}", source_in_words(source));
-                self.news.push(format!("{what} brought other bytes than were delivered"));
-            }
-            Status::Stopped { next } => self.news.push(format!("stopped at {next} (--gap stop, --rewind stop)")),
-            _ => {}
+            Event::Status(Status::Silent { .. }) => self.is_silent = true,
+            Event::Message(_) | Event::Gap(_) | Event::Recovered(_) | Event::Status(_) => {}
         }
+        ControlFlow::Continue(())
     }
 
     /// What holds at the end.

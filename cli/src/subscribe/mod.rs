@@ -2,6 +2,7 @@
 
 mod health;
 mod listener;
+pub(crate) mod news;
 mod summary;
 
 use crate::interrupt::Interrupt;
@@ -9,6 +10,7 @@ use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress, SO
 use crate::outcome::{Condition, Outcome, chain};
 use crate::output::{Output, OutputError, OutputFormat};
 use crate::output_times::OutputTimes;
+use crate::progress;
 use crate::stats_option::StatsOption;
 use crate::thread::ThreadOptions;
 use listener::Listener;
@@ -26,11 +28,12 @@ use summary::Summary;
 ///
 /// Examples:
 ///   seqcast subscribe --output day.blocks --until-end
-///   seqcast subscribe --line-a 239.1.1.1:30001@eth1 --recover-from 10.1.0.5:30100 --output - --format json
+///   seqcast subscribe --line-a 239.1.1.1:30001@eth1 --recover-from 10.1.0.5:30100 --until-end
+///   seqcast subscribe --output - --format json | jq .
 ///   seqcast subscribe --line-a ring:/dev/shm/day --output day.blocks --offset day.offset
 ///
-/// A slow reader of the output makes this subscriber fall behind, never the publisher: what is overwritten meanwhile is
-/// lost, and told.
+/// A slow reader of the output makes this subscriber fall behind, never the publisher: what is
+/// overwritten meanwhile is lost, and told.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {
@@ -168,14 +171,14 @@ fn subscribe(options: &Options) -> Result<Outcome, Outcome> {
                 } else {
                     "did not come from a driver that can be polled, so that --busy-poll had no effect"
                 };
-                let _ = writeln!(std::io::stderr().lock(), "line {line:?}: what arrived last {effect}");
+                tracing::info!(?line, "line {line:?}: what arrived last {effect}");
             }
         }
     }
     if options.json {
         let object = summary.json(outcome.code());
         let written = if has_stdout {
-            writeln!(std::io::stderr().lock(), "{object}")
+            writeln!(progress::stderr(), "{object}")
         } else {
             writeln!(std::io::stdout().lock(), "{object}")
         };

@@ -1,8 +1,9 @@
 //! What a subscriber did, in words and as JSON.
 
 use super::health;
-use super::listener::{LISTED_LOSSES, Listener};
+use super::listener::Listener;
 use crate::headroom;
+use crate::log::Words;
 use crate::progress::{count, impairment_in_words, thousands};
 use crate::times;
 use seqcast_recovery::Nanos;
@@ -51,7 +52,7 @@ impl Summary<'_> {
         let next = self.subscriber.next();
         let elapsed_s = self.elapsed.as_duration().as_secs_f64();
         let session = self.subscriber.session().map(|session| session.to_string());
-        let mut stderr = std::io::stderr().lock();
+        let mut stderr = Words::default();
         // There is nobody to tell when standard error or output is gone.
         let _ = writeln!(
             stderr,
@@ -98,9 +99,6 @@ impl Summary<'_> {
         }
         for words in health::in_words(self.subscriber) {
             let _ = writeln!(stderr, "{words}");
-        }
-        if self.listener.loss_count > self.listener.losses.len() as u64 {
-            let _ = writeln!(stderr, "only the first {LISTED_LOSSES} lost ranges are listed above");
         }
     }
 

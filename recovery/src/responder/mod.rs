@@ -104,7 +104,7 @@ impl<M: AsRef<[AtomicU64]>> Responder<M> {
         self.clients.reports()
     }
 
-    /// What is known of the client at this address.
+    /// What is known of this client, if it is remembered.
     #[must_use]
     pub fn client(&self, address: SocketAddrV4) -> Option<&ClientReport> {
         self.clients.find(address).map(|slot| &self.clients[slot].report)

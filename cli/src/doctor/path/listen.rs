@@ -30,7 +30,7 @@ const MAX_ANSWERS: u32 = 1_000;
 ///
 /// Examples:
 ///   seqcast doctor listen --line-a 239.1.1.1:30001@eth1
-///   seqcast doctor listen --line-a 239.1.1.1:30001@eth1 --line-b 239.1.2.1:30001@eth2 --time 5m --json
+///   seqcast doctor listen --line-a 239.1.1.1:30001@eth1 --time 150s --json
 ///
 /// It ends when a sender has tried every line, or when the time is over. It sends on the group, too,
 /// five packets a second and an answer to each probe: valid MoldUDP64 packets of sessions whose names
