@@ -61,8 +61,8 @@ fn a_reader_of_the_output_that_is_slow_is_seen() {
     let mut subscriber = listening(&place, place.subscribe(&["--output", "-"]).with_output_pipe().start());
     let mut output = subscriber.take_output();
     let publisher = place.publish(&input, &["--pace", "50000/s"]).start();
-    // The pipe is full soon, and nobody reads it for a while.
-    wait_for_value(&place, "output_bytes", 1);
+    // The pipe, of 64 KiB, is full, and nobody reads it for a while.
+    wait_for_value(&place, "output_bytes", 60 << 10);
     let pause_time = Nanos::from_millis(400);
     pause(pause_time);
     let mut all = Vec::new();
