@@ -11,6 +11,7 @@ pub mod input;
 pub mod interrupt;
 pub mod live;
 pub mod market;
+pub mod metrics;
 pub mod options;
 pub mod outcome;
 pub mod output;
@@ -22,7 +23,13 @@ pub mod repair;
 pub mod replay;
 pub mod retransmit;
 pub mod standard_input;
+pub mod stats;
 pub mod stats_option;
 pub mod subscribe;
 pub mod thread;
 pub mod times;
+pub mod top;
+
+#[cfg(test)]
+#[path = "../tests/support/keeper.rs"]
+mod keeper;

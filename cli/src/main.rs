@@ -1,7 +1,7 @@
 //! The `seqcast` command.
 
 use clap::{Parser, Subcommand};
-use seqcast::{check, demo, doctor, dump, generate, publish, record, retransmit, subscribe};
+use seqcast::{check, demo, doctor, dump, generate, metrics, publish, record, retransmit, stats, subscribe, top};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -29,6 +29,9 @@ enum Command {
     Dump(dump::Options),
     Check(check::Options),
     Doctor(Box<doctor::Options>),
+    Stats(stats::Options),
+    Top(top::Options),
+    Metrics(metrics::Options),
     Generate(generate::Options),
     Demo(demo::Options),
 }
@@ -50,6 +53,9 @@ fn main() -> ExitCode {
         Command::Dump(options) => dump::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Stats(options) => stats::run(&options),
+        Command::Top(options) => top::run(&options),
+        Command::Metrics(options) => metrics::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Demo(options) => demo::run(&options),
     };
