@@ -133,7 +133,9 @@ fn blocks(options: &Options, reading: &Reading, previous: Option<&Reading>) -> S
     match (blocks.is_empty(), options.only.is_empty()) {
         (false, _) => blocks.join("\n"),
         (true, true) => format!("no process keeps counters in {}\n", options.directory.path.display()),
-        (true, false) => format!("none of {} keeps counters in {}\n", options.only.join(", "), options.directory.path.display()),
+        (true, false) => {
+            format!("none of {} keeps counters in {}\n", options.only.join(", "), options.directory.path.display())
+        }
     }
 }
 

@@ -23,9 +23,12 @@ pub(super) fn value(unit: &Unit, value: u64, at: Nanos) -> (String, String) {
         Unit::Number => word(thousands(value)),
         Unit::Flag => word(if value == 0 { "no" } else { "yes" }.to_owned()),
         Unit::Address => word(Unit::address(value).map_or_else(|| "none".to_owned(), |address| address.to_string())),
-        Unit::OneOf(words) => {
-            word(usize::try_from(value).ok().and_then(|index| words.get(index)).map_or_else(|| value.to_string(), Clone::clone))
-        }
+        Unit::OneOf(words) => word(
+            usize::try_from(value)
+                .ok()
+                .and_then(|index| words.get(index))
+                .map_or_else(|| value.to_string(), Clone::clone),
+        ),
         Unit::Session => word(value.to_string()),
     }
 }
@@ -91,7 +94,8 @@ pub(crate) fn block(process: &Process, reading: &Reading, previous: Option<&Read
         format!("  {name:names$}  {number:>numbers$} {unit:units$}  {rate}").trim_end().to_owned()
     });
     let tables = snapshot.tables.iter().filter(|table| !table.rows.is_empty() && table.name != "session");
-    let tables: Vec<_> = tables.map(|table| format!("{} of {}", thousands(table.rows.len() as u64), table.name)).collect();
+    let tables: Vec<_> =
+        tables.map(|table| format!("{} of {}", thousands(table.rows.len() as u64), table.name)).collect();
     let tables = (!tables.is_empty()).then(|| format!("  rows that --json shows: {}", tables.join(", ")));
     let unseen = process.unseen.iter().map(|words| format!("  not seen: {words}"));
     facts.chain(rows).chain(tables).chain(unseen).collect()
@@ -112,4 +116,63 @@ fn distribution(histogram: &HistogramEntry, at: Nanos) -> String {
     let quantiles = quantiles.filter_map(|(share, name)| Some(format!("{name} {}", words(histogram.quantile(share)?))));
     let most = format!("most {}", words(histogram.largest));
     std::iter::once("times".to_owned()).chain(quantiles).chain([most]).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keeper::Keeper;
+    use crate::stats::testing::Place;
+    use seqcast_transport::Clock;
+
+    #[test]
+    fn every_unit_has_its_words() {
+        let at = Nanos::from_secs(100);
+        let of = |unit: Unit, number: u64| {
+            let (number, unit) = value(&unit, number, at);
+            format!("{number} {unit}").trim_end().to_owned()
+        };
+        assert_eq!(of(Unit::count("packets"), 12_345), "12,345 packets");
+        assert_eq!(of(Unit::Bytes, 1_000), "1,000 bytes");
+        assert_eq!(of(Unit::Nanoseconds, 41_200), "41.2 µs");
+        assert_eq!([of(Unit::Time, 97_700_000_000), of(Unit::Time, 0)], ["2.30 s ago", "never"]);
+        assert_eq!(of(Unit::Time, u64::MAX), "0 ns ago", "a clock that is ahead");
+        assert_eq!([of(Unit::Flag, 0), of(Unit::Flag, 7)], ["no", "yes"]);
+        assert_eq!([of(Unit::Address, 0), of(Unit::Address, 0x7F00_0001_7594)], ["none", "127.0.0.1:30100"]);
+        let policies = || Unit::one_of(&["wait", "skip"]);
+        assert_eq!([of(policies(), 1), of(policies(), 2)], ["skip", "2"]);
+    }
+
+    #[test]
+    fn ages_have_the_units_that_fit() {
+        let ages = [59, 60, 3_599, 3_600, 19_000, 86_400, 300_000].map(|seconds| age(Nanos::from_secs(seconds)));
+        assert_eq!(ages, ["59 s", "1 min", "59 min", "1 h 0 min", "5 h 16 min", "1 d 0 h", "3 d 11 h"]);
+    }
+
+    #[test]
+    fn a_process_is_a_block_of_what_is_not_0_in_columns() {
+        let place = Place::new("block");
+        let start = Clock::now();
+        let mut keeper = Keeper::subscriber(&place.0, "EQ20261121");
+        keeper.write(&[("messages", 1_000)]);
+        let previous = place.read_at(start);
+        keeper.write(&[("messages", 13_345), ("line_packets a", 5), ("lag_time", 3_000_000), ("gap_policy", 1)]);
+        keeper.histogram("recovery").record(41_200);
+        keeper.close_gap(1_204, 1_220, start, false);
+        let reading = place.read_at(start + Nanos::from_secs(1));
+        let process = &reading.processes[0];
+        assert_eq!(title(process, &reading), "subscriber EQ20261121, process 1001, live, since 12 s");
+        let expected = [
+            "  line_a: 239.1.1.1:30001@10.1.0.9",
+            "  line_b: 239.1.2.1:30001@10.2.0.9",
+            "  recover_from: 10.1.0.5:30100",
+            "  messages        13,345 messages  +12,345/s",
+            "  line_packets a       5 packets   +5/s",
+            "  lag_time          3.00 ms",
+            "  gap_policy        skip",
+            "  recovery             1 times, median 41.2 µs, p99 41.2 µs, most 41.2 µs",
+            "  rows that --json shows: 1 of gaps",
+        ];
+        assert_eq!(block(process, &reading, Some(&previous)), expected);
+    }
 }

@@ -177,10 +177,7 @@ mod tests {
         let numbers = [0, 9_999, 10_000, 99_999, 999_999, 1_234_567, 999_999_999, 12_345_678_901];
         assert_eq!(numbers.map(short), ["0", "9999", "10.0k", "99.9k", "999k", "1.23M", "999M", "12.3G"]);
         let times = [0, 999, 1_700, 9_960, 367_900, 1_000_000, 12_345_678_901, 5_999_999_999_999, 7_200_000_000_000];
-        assert_eq!(
-            times.map(short_time),
-            ["0", "999ns", "1.7µs", "9µs", "367µs", "1.0ms", "12s", "99m", "2.0h"]
-        );
+        assert_eq!(times.map(short_time), ["0", "999ns", "1.7µs", "9µs", "367µs", "1.0ms", "12s", "99m", "2.0h"]);
         for power in 0..64 {
             for number in [(1u64 << power) - 1, 1 << power, 10u64.saturating_pow(power).saturating_sub(1)] {
                 assert!(short_time(number).chars().count() <= 5, "{}", short_time(number));

@@ -70,7 +70,7 @@ fn details(view: &View, readings: Readings<'_>, feeds: &[Feed<'_>]) -> Vec<Strin
 fn bar(screen: &mut Screen, words: &str, readings: Readings<'_>, view: &View) {
     let utc = times::utc(readings.current.unix);
     let paused = if view.is_paused { "PAUSED " } else { "" };
-    let right = format!("{paused}{} UTC ", utc.get(11..19).unwrap_or_default());
+    let right = format!(" {paused}{} UTC ", utc.get(11..19).unwrap_or_default());
     screen.put(0, 0, Style::PLAIN, &format!(" {words}"));
     screen.put(0, screen.width().saturating_sub(right.len()), Style::PLAIN, &right);
     screen.fill(0, |_| Style::TITLE);

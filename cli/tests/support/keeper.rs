@@ -217,7 +217,8 @@ pub(crate) fn litter(directory: &Path) -> usize {
     let mut damaged = whole.clone();
     damaged[100] ^= 1;
     let truncated = &whole[..whole.len() - 8];
-    for (name, bytes) in [("damaged", &damaged[..]), ("truncated", truncated), ("foreign", b"not a word of it"), ("empty", b"")]
+    for (name, bytes) in
+        [("damaged", &damaged[..]), ("truncated", truncated), ("foreign", b"not a word of it"), ("empty", b"")]
     {
         fs::write(directory.join(format!("{name}.stats")), bytes).unwrap();
     }
