@@ -53,7 +53,7 @@ pub(crate) fn title(process: &Process, reading: &Reading) -> String {
         _ => process.state().to_owned(),
     };
     let age = age(reading.unix - Nanos(snapshot.made_at_unix_ns));
-    format!("{} {}, process {}, {state}, since {age}", snapshot.role, process.feed(), snapshot.process)
+    format!("{} {}, process {}, {state}, started {age} ago", snapshot.role, process.feed(), snapshot.process)
 }
 
 /// A line of a table: name with labels, number, unit, rate.
@@ -161,7 +161,7 @@ mod tests {
         keeper.close_gap(1_204, 1_220, start, false);
         let reading = place.read_at(start + Nanos::from_secs(1));
         let process = &reading.processes[0];
-        assert_eq!(title(process, &reading), "subscriber EQ20261121, process 1001, live, since 12 s");
+        assert_eq!(title(process, &reading), "subscriber EQ20261121, process 1001, live, started 12 s ago");
         let expected = [
             "  line_a: 239.1.1.1:30001@10.1.0.9",
             "  line_b: 239.1.2.1:30001@10.2.0.9",

@@ -67,9 +67,9 @@ const SUBSCRIBER: &[Column] = &[
 
 /// What each letter stands for.
 pub(super) const LEGEND: &[&str] = &[
-    "P publisher, R retransmitter: UNSENT packets that the kernel did not take,",
-    "  RETAINED how far back can be asked for, REQ/S requests, REFUSED and",
-    "  OVERWRITTEN requests without an answer, CYCLE the longest duty cycle",
+    "P publisher, R retransmitter: MB/S on all lines, UNSENT packets that the",
+    "  kernel did not take, RETAINED how far back can be asked for, REQ/S requests,",
+    "  REFUSED and OVERWRITTEN requests without an answer, CYCLE longest duty cycle",
     "S subscriber: LAG messages that exist and are not delivered, TIME since when,",
     "  OPEN gaps, RECOV messages recovered, LOST messages, P50 P99 of a recovery,",
     "  A% first copies that line A brought, MISSED messages that a line did not",

@@ -152,7 +152,7 @@ fn summary(feeds: &[Feed<'_>]) -> String {
     let members = || feeds.iter().flat_map(|feed| &feed.members);
     let number = |is_counted: fn(&Member<'_>) -> bool| members().filter(|member| is_counted(member)).count() as u64;
     let mut words = vec![
-        format!("seqcast top: {}", count(feeds.len() as u64, "feed")),
+        count(feeds.len() as u64, "feed"),
         count(number(|it| !it.is_subscriber()), "publisher"),
         count(number(|it| it.is_subscriber()), "subscriber"),
     ];
