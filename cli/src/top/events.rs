@@ -5,7 +5,7 @@ use crate::progress::{count, thousands};
 use crate::stats::{Process, Reading};
 use crate::times;
 use seqcast_recovery::Nanos;
-use seqcast_stats::{Row, TableEntry};
+use seqcast_stats::{Row, State, TableEntry};
 
 /// A gap that is open or was closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +38,10 @@ fn of(process: &Process, reading: &Reading) -> Vec<Event> {
         let text = format!("{} {session} {}: {words}", time.get(11..23).unwrap_or_default(), snapshot.process);
         Some(Event { at, text, style })
     };
-    let tables: [(&str, Tell); 2] = [("open_gaps", open), ("gaps", closed)];
-    let tables = tables.into_iter().filter_map(|(name, tell)| Some((snapshot.table(name)?, tell)));
+    let tables: [(&str, Tell); 2] = [("gaps", closed), ("open_gaps", open)];
+    // What is open when a process is killed is open no longer.
+    let count = if snapshot.state == State::Dead { 1 } else { 2 };
+    let tables = tables.into_iter().take(count).filter_map(|(name, tell)| Some((snapshot.table(name)?, tell)));
     tables.flat_map(|(table, tell)| table.rows.iter().filter_map(move |row| event(table, row, tell))).collect()
 }
 

@@ -54,9 +54,10 @@ fn feeds(name: &str) -> Shown {
     let mut publisher = Keeper::publisher(&place.0, "EQ20261121");
     let mut well = Keeper::subscriber(&place.0, "EQ20261121");
     let mut slow = Keeper::subscriber(&place.0, "EQ20261121");
-    let dead = Keeper::subscriber(&place.0, "EQ20261121");
+    let mut dead = Keeper::subscriber(&place.0, "EQ20261121");
     let other = Keeper::subscriber(&place.0, "FX20261121");
     dead.write(&[("messages", 99), ("lost", 7)]);
+    dead.open_gap(7, 8, start);
     other.write(&[("heard", 0)]);
     publisher.write(&[("messages", 1_000)]);
     well.write(&[("heard", 1)]);
