@@ -20,8 +20,8 @@ use std::sync::Mutex;
 ///   seqcast metrics --listen 10.1.0.5:9464
 ///   curl http://127.0.0.1:9464/metrics
 ///
-/// Each scrape reads the files anew. There is neither encryption nor a password: whoever reaches the address reads the names
-/// and addresses of all feeds.
+/// Each scrape reads the files anew. There is neither encryption nor a password: whoever reaches the
+/// address reads the names and addresses of all feeds.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {

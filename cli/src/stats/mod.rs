@@ -35,8 +35,9 @@ pub(crate) const LOOK: Nanos = Nanos::from_millis(100);
 ///   seqcast stats EQ20261121 --watch=5s
 ///   seqcast stats subscriber --json | jq '.processes[] | {session, process, state}'
 ///
-/// What is 0 is left out, but for JSON. A process that is stalled is there and has not written for 3 s: it was stopped, or is
-/// kept from its core. One that is dead was killed; its file stays, and is in nobody's way, until --clear removes it.
+/// What is 0 is left out, but for JSON. A process that is stalled is there and has not written for
+/// 3 s: it was stopped, or is kept from its core. One that is dead was killed; its file stays, and
+/// is in nobody's way, until --clear removes it.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {

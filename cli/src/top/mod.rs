@@ -27,9 +27,10 @@ use view::{Readings, View};
 ///   seqcast top
 ///   seqcast top --interval 250ms
 ///
-/// Rates are those between two readings. In red: a process that does not write (stall), a subscriber whose receive queue in the
-/// kernel is over half full (queue) or that falls further and further behind (lag). Dimmed: what was killed. With NO_COLOR
-/// there is no colour; the words stay. The keys are on the screen.
+/// Rates are those between two readings. In red: a process that does not write (stall), a subscriber
+/// whose receive queue in the kernel is over half full (queue) or that falls further and further
+/// behind (lag). Dimmed: what was killed. With NO_COLOR there is no colour; the words stay. The keys
+/// are on the screen.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {
