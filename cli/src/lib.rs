@@ -14,6 +14,7 @@ pub mod interrupt;
 pub mod live;
 pub mod log;
 pub mod market;
+pub mod metrics;
 pub mod options;
 pub mod outcome;
 pub mod output;
@@ -26,7 +27,21 @@ pub mod repair;
 pub mod replay;
 pub mod retransmit;
 pub mod standard_input;
+pub mod stats;
 pub mod stats_option;
 pub mod subscribe;
 pub mod thread;
 pub mod times;
+pub mod top;
+
+#[cfg(test)]
+#[path = "../tests/support/keeper.rs"]
+mod keeper;
+
+#[cfg(test)]
+#[path = "../tests/support/prometheus.rs"]
+mod prometheus;
+
+#[cfg(test)]
+#[path = "../tests/support/pty.rs"]
+mod pty;

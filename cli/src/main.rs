@@ -3,7 +3,9 @@
 use clap::{CommandFactory, Parser, Subcommand};
 use seqcast::config::{self, Configured};
 use seqcast::log::LogOptions;
-use seqcast::{check, completions, demo, doctor, dump, generate, publish, record, retransmit, subscribe};
+use seqcast::{
+    check, completions, demo, doctor, dump, generate, metrics, publish, record, retransmit, stats, subscribe, top,
+};
 use std::process::ExitCode;
 
 /// What `--version` says; `-V` leaves all but the version itself out.
@@ -50,6 +52,9 @@ enum Command {
     Doctor(Box<doctor::Options>),
     Config(config::Options),
     Run(config::RunOptions),
+    Stats(stats::Options),
+    Top(top::Options),
+    Metrics(metrics::Options),
     Generate(generate::Options),
     Demo(demo::Options),
     Completions(completions::Options),
@@ -71,6 +76,9 @@ fn main() -> ExitCode {
         Command::Doctor(options) => doctor::run(&options),
         Command::Config(options) => config::run(&options, &Cli::command()),
         Command::Run(options) => config::run_together(&options, &Cli::command()),
+        Command::Stats(options) => stats::run(&options),
+        Command::Top(options) => top::run(&options),
+        Command::Metrics(options) => metrics::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Completions(options) => completions::run(options, Cli::command()),
