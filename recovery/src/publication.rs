@@ -159,7 +159,30 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
     /// # Errors
     ///
     /// When the message is too long, or when the staging buffer must be flushed first.
+    #[inline]
     pub fn claim(&mut self, bytes: usize) -> Result<Claim<'_, M>, ClaimError> {
+        self.make_space(bytes)?;
+        let start = self.used + LENGTH_BYTES;
+        self.staging[start..start + bytes].fill(0);
+        Ok(Claim { publication: self, bytes })
+    }
+
+    /// Makes a copy of `message` the next message, and returns its number. It leaves with the next flush.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::claim`].
+    #[inline]
+    pub fn publish(&mut self, message: &[u8]) -> Result<SequenceNumber, ClaimError> {
+        self.make_space(message.len())?;
+        let start = self.used + LENGTH_BYTES;
+        self.staging[start..start + message.len()].copy_from_slice(message);
+        Ok(self.commit(message.len()))
+    }
+
+    /// Sees to it that there is space for `bytes` in the packet being filled.
+    #[inline]
+    fn make_space(&mut self, bytes: usize) -> Result<(), ClaimError> {
         let limit = self.max_message_bytes();
         if bytes > limit {
             return Err(ClaimError::TooLong { bytes, limit });
@@ -173,9 +196,18 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
                 self.open_limit = self.max_datagram;
             }
         }
-        let start = self.used + LENGTH_BYTES;
-        self.staging[start..start + bytes].fill(0);
-        Ok(Claim { publication: self, bytes })
+        Ok(())
+    }
+
+    /// Makes the space of `bytes` a message, and returns its number.
+    #[inline]
+    fn commit(&mut self, bytes: usize) -> SequenceNumber {
+        let number = self.next();
+        let start = self.used;
+        self.staging[start..start + LENGTH_BYTES].copy_from_slice(&(bytes as u16).to_be_bytes());
+        self.used += LENGTH_BYTES + bytes;
+        self.open_count += 1;
+        number
     }
 
     /// Whether a message of so many bytes, no more than the longest, can be claimed without a flush.
@@ -271,15 +303,9 @@ pub struct Claim<'a, M> {
 
 impl<M: AsRef<[AtomicU64]>> Claim<'_, M> {
     /// Makes the space a message and returns its number. It leaves with the next flush.
+    #[inline]
     pub fn commit(self) -> SequenceNumber {
-        let publication = self.publication;
-        let number = publication.next();
-        let start = publication.used;
-        let length = (self.bytes as u16).to_be_bytes();
-        publication.staging[start..start + LENGTH_BYTES].copy_from_slice(&length);
-        publication.used += LENGTH_BYTES + self.bytes;
-        publication.open_count += 1;
-        number
+        self.publication.commit(self.bytes)
     }
 
     /// Gives the space back; the same as dropping the claim.
