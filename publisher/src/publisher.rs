@@ -183,13 +183,16 @@ impl Publisher {
     #[inline]
     pub fn publish(&mut self, message: &[u8]) -> Result<SequenceNumber, PublishError> {
         match self.publication.publish(message) {
-            Err(ClaimError::Full) => {
-                // What the kernel refuses is counted there.
-                let _ = self.flush()?;
-                Ok(self.publication.publish(message)?)
-            }
+            Err(ClaimError::Full) => self.publish_behind_flush(message),
             published => Ok(published?),
         }
+    }
+
+    #[cold]
+    fn publish_behind_flush(&mut self, message: &[u8]) -> Result<SequenceNumber, PublishError> {
+        // What the kernel refuses is counted there.
+        let _ = self.flush()?;
+        Ok(self.publication.publish(message)?)
     }
 
     /// Retains everything committed so far, then sends it on every line.

@@ -9,10 +9,13 @@ const USUAL_BLOCK_BYTES: u64 = 1_472 - HEADER_BYTES as u64;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packing {
     largest_bytes: u64,
-    /// Of about the last 64 packets; with each one a 64th is forgotten.
+    /// Of about the last 64 packets, times [`SCALE`]; with each one a 64th is forgotten.
     bytes: u64,
     messages: u64,
 }
+
+/// So that a 64th of what one message adds is a whole number. A multiple of 64, else arbitrary.
+const SCALE: u64 = 1 << 10;
 
 impl Packing {
     pub(crate) const fn new() -> Self {
@@ -24,8 +27,8 @@ impl Packing {
     pub(crate) fn note(&mut self, blocks_bytes: usize, count: u64) {
         let bytes = blocks_bytes as u64;
         self.largest_bytes = self.largest_bytes.max(bytes);
-        self.bytes += bytes - self.bytes / 64;
-        self.messages += count - self.messages / 64;
+        self.bytes = self.bytes - self.bytes / 64 + bytes * SCALE;
+        self.messages = self.messages - self.messages / 64 + count * SCALE;
     }
 
     /// How many messages about fill a packet, `1..`.

@@ -11,7 +11,7 @@ use crate::progress::{Progress, count, thousands};
 use crate::times::in_words;
 use seqcast_recovery::Nanos;
 use seqcast_subscriber::{
-    Event, Headroom, Idle, LossCause, Offset, Rewound, SequenceRange, Start, Status, StoredOffset, Subscriber,
+    Event, Headroom, Idle, LossCause, Rewound, SequenceRange, Start, Status, StoredOffset, Subscriber,
 };
 use seqcast_transport::Clock;
 use std::io::Write;
@@ -119,11 +119,9 @@ impl Listener {
         }
         self.failure = self.output.flush().err();
         let (Some(offset), None) = (&mut self.offset, &self.failure) else { return };
-        if let (Some(session), Some(next)) = (subscriber.session(), subscriber.next()) {
-            let reached = Offset { session, next, position: self.output.position() };
-            if offset.get() != Some(reached) {
-                offset.store(reached);
-            }
+        let reached = subscriber.offset(self.output.position());
+        if let Some(reached) = reached.filter(|_| offset.get() != reached) {
+            offset.store(reached);
         }
     }
 

@@ -99,6 +99,16 @@ impl<M: AsRef<[AtomicU64]>> RingFollower<M> {
         Ok(Followed::Packet { range, bytes: commit.blocks_bytes })
     }
 
+    /// Looks up to so many times, until [`Self::poll`] may have something to tell.
+    #[must_use]
+    #[inline]
+    pub fn has_come(&self, looks: usize) -> bool {
+        let Some(position) = self.position else { return true };
+        let words = self.reader.words();
+        let (word, oldest) = (self.reader.size().data(words).word(position), &words[OLDEST_WORD]);
+        (0..looks).any(|_| word.load(Ordering::Relaxed) != 0 || oldest.load(Ordering::Relaxed) > self.next)
+    }
+
     #[cold]
     fn find_again(&mut self) -> Result<Followed, RingError> {
         self.position = None;
