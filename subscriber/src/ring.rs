@@ -272,8 +272,8 @@ fn open(path: &Path) -> Result<Option<(SharedFile, RingReader<Mapping>)>, RingFi
         Err(error) => return Err(RingFileError::Io(error)),
     };
     let reader = RingReader::open(file.mapping().clone()).map_err(RingFileError::Ring)?;
-    // A packet of it must fit into a receive buffer.
-    if reader.size().max_blocks_bytes + HEADER_BYTES > DATAGRAM_BUFFER_BYTES {
+    // A packet of it must fit into a receive buffer, in whole words.
+    if reader.size().max_blocks_bytes.next_multiple_of(size_of::<u64>()) + HEADER_BYTES > DATAGRAM_BUFFER_BYTES {
         return Err(RingFileError::Ring(RingError::Size));
     }
     Ok(Some((file, reader)))
