@@ -7,7 +7,7 @@ use crate::retransmitter::{Retransmitter, RetransmitterCounters};
 use crate::thread::RetransmitterThread;
 use crate::{PublishError, TypedClaim};
 use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
-use seqcast_recovery::{ClientReport, Headroom, Nanos, Publication, Rate};
+use seqcast_recovery::{ClaimError, ClientReport, Headroom, Nanos, Publication, Rate};
 use seqcast_stats::StatsFile;
 use seqcast_transport::{Clock, Mapping, SharedFile, wait_readable};
 use std::net::SocketAddrV4;
@@ -196,9 +196,17 @@ impl Publisher {
     /// As [`Self::claim`].
     #[inline]
     pub fn publish(&mut self, message: &[u8]) -> Result<SequenceNumber, PublishError> {
-        let mut claim = self.claim(message.len())?;
-        claim.copy_from_slice(message);
-        Ok(claim.commit())
+        match self.publication.publish(message) {
+            Err(ClaimError::Full) => self.publish_behind_flush(message),
+            published => Ok(published?),
+        }
+    }
+
+    #[cold]
+    fn publish_behind_flush(&mut self, message: &[u8]) -> Result<SequenceNumber, PublishError> {
+        // What the kernel refuses is counted there.
+        let _ = self.flush()?;
+        Ok(self.publication.publish(message)?)
     }
 
     /// Retains everything committed so far, then sends it on every line.

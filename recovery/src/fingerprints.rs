@@ -49,10 +49,9 @@ fn slot(number: SequenceNumber) -> usize {
 /// Of the first bytes and the length; a multiplication for each word, as in Knuth's multiplicative hashing.
 fn hash(payload: &[u8]) -> u64 {
     let (words, rest) = payload[..payload.len().min(BYTES)].as_chunks();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let words = words.iter().chain([&last]).map(|word| u64::from_ne_bytes(*word));
-    words.fold(payload.len() as u64, |hash, word| (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29))
+    let add = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+    let hash = words.iter().fold(payload.len() as u64, |hash, word| add(hash, u64::from_ne_bytes(*word)));
+    add(hash, rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)))
 }
 
 #[cfg(test)]

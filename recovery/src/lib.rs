@@ -32,7 +32,8 @@
 //! [`Subscription::poll_request`] until it has nothing, all with one reading of a clock that never goes back. The next
 //! duty cycle comes when something arrives, at [`Subscription::timeout`], or at once if this one did anything. When a call
 //! returns `Break` because the sink did, the datagram that was being delivered goes to [`Subscription::resume`] before any
-//! other call but `poll_request`.** Whoever leaves datagrams unread says so by [`Subscription::note_backlog`].
+//! other call but `poll_request`.** Whoever leaves datagrams unread says so by [`Subscription::note_backlog`], and
+//! throws unread answers away when [`Subscription::take_stale_answers`] says that they are of numbers that have begun again.
 //!
 //! ## The driving contract of a publication
 //!

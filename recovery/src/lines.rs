@@ -163,13 +163,19 @@ impl Lines {
         state.next = state.next.max(range.end());
         let next = state.next;
         self.lead = None;
-        if self.states.iter().all(|state| state.exists) {
+        if self.are_two() {
             self.come_by(now, line, range);
             if next > self.shown {
                 self.mark(now, line);
             }
         }
         self.shown = self.shown.max(next);
+    }
+
+    /// Whether there is another line to hold a line against.
+    #[inline]
+    pub(crate) fn are_two(&self) -> bool {
+        self.states.iter().all(|state| state.exists)
     }
 
     /// The session is heard on `line` for the first time; what went before is not missed.

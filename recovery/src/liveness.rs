@@ -28,6 +28,11 @@ impl Liveness {
         self.ever_heard
     }
 
+    /// Whether another packet would change nothing but the time, and nobody is owed news.
+    pub(crate) fn is_as_before(&self) -> bool {
+        self.ever_heard && !self.is_silent && !self.is_news
+    }
+
     /// Notes a packet on a line.
     pub(crate) fn heard(&mut self, now: Nanos) {
         self.is_news |= self.is_silent || !self.ever_heard;

@@ -10,6 +10,9 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 use seqcast_protocol::{HEADER_BYTES, Header, LENGTH_BYTES, MAX_MESSAGES, SequenceNumber, SequenceRange, SessionId};
 
+/// A packet is full before it has more messages than one can have.
+const _: () = assert!(MAX_DATAGRAM_BYTES / LENGTH_BYTES <= MAX_MESSAGES as usize);
+
 /// The longest UDP payload over IPv4, in bytes: 65,535 − 20 − 8.
 pub const MAX_DATAGRAM_BYTES: usize = 65_507;
 
@@ -70,6 +73,8 @@ pub struct Publication<M> {
     /// The longest that the packet being filled becomes, if its first message is no longer than that: as long as the run, while
     /// it may join one, for a shorter packet would be its last, and a longer one begins another.
     open_limit: usize,
+    /// Up to where its messages may go: the limit, and as far as there is room ([`Publication::has_room`]).
+    open_end: usize,
     open_start: usize,
     open_count: u16,
     used: usize,
@@ -112,6 +117,7 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
             sealed: touched(STAGING_BYTES / (HEADER_BYTES + LENGTH_BYTES), Sealed { end: 1, count: 1, leads: true }),
             run: OpenRun { packet_bytes: 0, room: 0 },
             open_limit: max_datagram,
+            open_end: max_datagram.min(STAGING_BYTES - 2 * HEADER_BYTES),
             open_start: 0,
             open_count: 0,
             used: HEADER_BYTES,
@@ -143,7 +149,7 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
     pub fn set_run_packets(&mut self, packets: usize) {
         self.run_packets = packets.clamp(1, MAX_RUN_PACKETS);
         self.run.room = self.run.room.min(self.run_packets - 1);
-        self.open_limit = self.limit();
+        self.limit_open(self.limit());
     }
 
     /// The longest message, in bytes.
@@ -159,7 +165,39 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
     /// # Errors
     ///
     /// When the message is too long, or when the staging buffer must be flushed first.
+    #[inline]
     pub fn claim(&mut self, bytes: usize) -> Result<Claim<'_, M>, ClaimError> {
+        self.make_space(bytes)?;
+        let start = self.used + LENGTH_BYTES;
+        self.staging[start..start + bytes].fill(0);
+        Ok(Claim { publication: self, bytes })
+    }
+
+    /// Makes a copy of `message` the next message, and returns its number. It leaves with the next flush.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::claim`].
+    #[inline]
+    pub fn publish(&mut self, message: &[u8]) -> Result<SequenceNumber, ClaimError> {
+        self.make_space(message.len())?;
+        let start = self.used + LENGTH_BYTES;
+        self.staging[start..start + message.len()].copy_from_slice(message);
+        Ok(self.commit(message.len()))
+    }
+
+    /// Sees to it that there is space for `bytes` in the packet being filled.
+    #[inline]
+    fn make_space(&mut self, bytes: usize) -> Result<(), ClaimError> {
+        match self.open_end.checked_sub(self.used + LENGTH_BYTES) {
+            Some(room) if bytes <= room => Ok(()),
+            _ => self.open_another(bytes),
+        }
+    }
+
+    /// Begins another packet, if that makes space for `bytes`.
+    #[inline(never)]
+    fn open_another(&mut self, bytes: usize) -> Result<(), ClaimError> {
         let limit = self.max_message_bytes();
         if bytes > limit {
             return Err(ClaimError::TooLong { bytes, limit });
@@ -167,15 +205,24 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
         if !self.has_room(bytes) {
             return Err(ClaimError::Full);
         }
-        if self.used + LENGTH_BYTES + bytes - self.open_start > self.open_limit || self.open_count == MAX_MESSAGES {
+        if self.used + LENGTH_BYTES + bytes - self.open_start > self.open_limit {
             self.seal();
             if HEADER_BYTES + LENGTH_BYTES + bytes > self.open_limit {
-                self.open_limit = self.max_datagram;
+                self.limit_open(self.max_datagram);
             }
         }
-        let start = self.used + LENGTH_BYTES;
-        self.staging[start..start + bytes].fill(0);
-        Ok(Claim { publication: self, bytes })
+        Ok(())
+    }
+
+    /// Makes the space of `bytes` a message, and returns its number.
+    #[inline]
+    fn commit(&mut self, bytes: usize) -> SequenceNumber {
+        let number = self.next();
+        let start = self.used;
+        self.staging[start..start + LENGTH_BYTES].copy_from_slice(&(bytes as u16).to_be_bytes());
+        self.used += LENGTH_BYTES + bytes;
+        self.open_count += 1;
+        number
     }
 
     /// Whether a message of so many bytes, no more than the longest, can be claimed without a flush.
@@ -217,7 +264,8 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
         }
         self.sealed.clear();
         (self.open_start, self.used) = (0, HEADER_BYTES);
-        (self.run.room, self.open_limit) = (0, self.max_datagram);
+        self.run.room = 0;
+        self.limit_open(self.max_datagram);
         range
     }
 
@@ -246,7 +294,12 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
         self.open_count = 0;
         self.open_start = self.used;
         self.used += HEADER_BYTES;
-        self.open_limit = self.limit();
+        self.limit_open(self.limit());
+    }
+
+    fn limit_open(&mut self, limit: usize) {
+        self.open_limit = limit;
+        self.open_end = (self.open_start + limit).min(self.staging.len() - 2 * HEADER_BYTES);
     }
 
     fn limit(&self) -> usize {
@@ -271,15 +324,9 @@ pub struct Claim<'a, M> {
 
 impl<M: AsRef<[AtomicU64]>> Claim<'_, M> {
     /// Makes the space a message and returns its number. It leaves with the next flush.
+    #[inline]
     pub fn commit(self) -> SequenceNumber {
-        let publication = self.publication;
-        let number = publication.next();
-        let start = publication.used;
-        let length = (self.bytes as u16).to_be_bytes();
-        publication.staging[start..start + LENGTH_BYTES].copy_from_slice(&length);
-        publication.used += LENGTH_BYTES + self.bytes;
-        publication.open_count += 1;
-        number
+        self.publication.commit(self.bytes)
     }
 
     /// Gives the space back; the same as dropping the claim.

@@ -11,6 +11,10 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::{error, fmt, io};
 
+/// How often a ring is looked at in a duty cycle that finds nothing there. A look is two loads from the own cache, so that these
+/// take about as long as the rest of the cycle, which is reading the clock above all: most of what comes is seen at once.
+const LOOKS: usize = 32;
+
 /// How often a ring line that has nothing to deliver looks for the end of the session: an atomic load that takes a cache line
 /// from the writer. Arbitrary.
 const LOOK_FOR_END: Nanos = Nanos::from_millis(1);
@@ -177,19 +181,22 @@ impl RingLine {
     pub(crate) fn receive(&mut self, now: Nanos, buffer: &mut [u8]) -> io::Result<Arrival<usize>> {
         if let Some(Open { follower, .. }) = &mut self.open {
             let (header, blocks) = buffer.split_at_mut(HEADER_BYTES);
-            match follower.poll(blocks) {
-                Ok(Followed::Packet { range, bytes }) => {
-                    self.came_at = now;
-                    let session = follower.reader().session();
-                    header.copy_from_slice(&Header::new(session, range.start(), range.count() as u16).to_bytes());
-                    return Ok(Arrival::Datagram(HEADER_BYTES + bytes));
-                }
-                // What is missing shows when the next packet comes.
-                Ok(Followed::Overtaken { .. }) => return Ok(Arrival::Withheld),
-                Ok(Followed::Nothing) => {}
-                Err(error) => {
-                    self.open = None;
-                    return Err(RingFileError::Ring(error).into_io());
+            for _ in 0..2 {
+                match follower.poll(blocks) {
+                    Ok(Followed::Packet { range, bytes }) => {
+                        self.came_at = now;
+                        let session = follower.reader().session();
+                        header.copy_from_slice(&Header::new(session, range.start(), range.count() as u16).to_bytes());
+                        return Ok(Arrival::Datagram(HEADER_BYTES + bytes));
+                    }
+                    // What is missing shows when the next packet comes.
+                    Ok(Followed::Overtaken { .. }) => return Ok(Arrival::Withheld),
+                    Ok(Followed::Nothing) if follower.has_come(LOOKS) => {}
+                    Ok(Followed::Nothing) => break,
+                    Err(error) => {
+                        self.open = None;
+                        return Err(RingFileError::Ring(error).into_io());
+                    }
                 }
             }
         }
@@ -202,7 +209,7 @@ impl RingLine {
 #[derive(Debug)]
 pub(crate) struct RingTarget {
     path: PathBuf,
-    reader: Option<RingReader<Mapping>>,
+    ring: Option<(SharedFile, RingReader<Mapping>)>,
     /// What was asked for and has not been answered.
     asked: VecDeque<Request>,
 }
@@ -210,7 +217,7 @@ pub(crate) struct RingTarget {
 impl RingTarget {
     /// Takes up to `in_flight` requests at a time.
     pub(crate) fn new(path: &Path, in_flight: usize) -> Self {
-        Self { path: path.to_owned(), reader: None, asked: VecDeque::with_capacity(in_flight) }
+        Self { path: path.to_owned(), ring: None, asked: VecDeque::with_capacity(in_flight) }
     }
 
     pub(crate) fn ask(&mut self, request: Request) {
@@ -219,11 +226,15 @@ impl RingTarget {
         }
     }
 
-    /// Looks for the ring of this session, if it is another one than the one that is open.
+    /// Looks for the ring of this session, unless it is open; one that was replaced may hold other messages under its numbers.
     fn find(&mut self, session: SessionId) -> Result<(), RingFileError> {
-        let is_wanted = |reader: &RingReader<Mapping>| session.is_blank() || reader.session() == session;
-        if !self.reader.as_ref().is_some_and(is_wanted) {
-            self.reader = open(&self.path)?.map(|(_, reader)| reader).filter(is_wanted);
+        let is_wanted = |(_, reader): &(_, RingReader<Mapping>)| session.is_blank() || reader.session() == session;
+        self.ring = self.ring.take().filter(is_wanted);
+        let is_in_place = self.ring.as_ref().map(|(file, _)| file.is_in_place()).transpose();
+        if !is_in_place.map_err(RingFileError::Io)?.unwrap_or(false)
+            && let Some(found) = open(&self.path)?
+        {
+            self.ring = Some(found).filter(is_wanted);
         }
         Ok(())
     }
@@ -232,7 +243,7 @@ impl RingTarget {
     pub(crate) fn answer(&mut self, buffer: &mut [u8]) -> io::Result<Arrival<usize>> {
         let Some(request) = self.asked.pop_front() else { return Ok(Arrival::Nothing) };
         self.find(request.session()).map_err(RingFileError::into_io)?;
-        let Some(reader) = &mut self.reader else { return Ok(Arrival::Withheld) };
+        let Some((_, reader)) = &mut self.ring else { return Ok(Arrival::Withheld) };
         let session = reader.session();
         let (header, blocks) = buffer.split_at_mut(HEADER_BYTES);
         Ok(match reader.read(request.range(), blocks) {
@@ -266,8 +277,8 @@ fn open(path: &Path) -> Result<Option<(SharedFile, RingReader<Mapping>)>, RingFi
         Err(error) => return Err(RingFileError::Io(error)),
     };
     let reader = RingReader::open(file.mapping().clone()).map_err(RingFileError::Ring)?;
-    // A packet of it must fit into a receive buffer.
-    if reader.size().max_blocks_bytes + HEADER_BYTES > DATAGRAM_BUFFER_BYTES {
+    // A packet of it must fit into a receive buffer, in whole words.
+    if reader.size().max_blocks_bytes.next_multiple_of(size_of::<u64>()) + HEADER_BYTES > DATAGRAM_BUFFER_BYTES {
         return Err(RingFileError::Ring(RingError::Size));
     }
     Ok(Some((file, reader)))
@@ -281,6 +292,7 @@ fn lay_down(buffer: &mut [u8], header: Header) -> Arrival<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use seqcast_protocol::SequenceRange;
     use seqcast_recovery::{RingSize, RingWriter};
 
     /// A file of one test, removed at its end.
@@ -290,6 +302,35 @@ mod tests {
         fn drop(&mut self) {
             let _ = std::fs::remove_file(&self.0);
         }
+    }
+
+    /// Puts a ring of one message into the file.
+    fn put(place: &Place, replaced: Option<&SharedFile>, message: u8) -> SharedFile {
+        let size = RingSize::for_bytes(1 << 16, 64);
+        let fill = |memory: &Mapping| {
+            let mut writer = RingWriter::create(memory.clone(), size, SessionId::UNKNOWN).unwrap();
+            writer.retain(1, &[0, 1, message]).unwrap();
+            Ok(())
+        };
+        SharedFile::create(&place.0, replaced, size.words(), fill).unwrap()
+    }
+
+    #[test]
+    fn a_ring_that_was_replaced_under_the_same_session_is_asked_in_the_place_of_the_old_one() {
+        let place = Place(std::env::temp_dir().join(format!("seqcast-replaced-{}", std::process::id())));
+        let mut target = RingTarget::new(&place.0, 1);
+        let mut buffer = vec![0; DATAGRAM_BUFFER_BYTES];
+        let mut answer = || {
+            target.ask(Request::new(SessionId::UNKNOWN, SequenceRange::with_count(1, 1)).unwrap());
+            (target.answer(&mut buffer).unwrap(), buffer[HEADER_BYTES + 2])
+        };
+        let answered = Arrival::Datagram(HEADER_BYTES + 3);
+        let first = put(&place, None, 1);
+        assert_eq!(answer(), (answered, 1));
+        let _second = put(&place, Some(&first), 2);
+        assert_eq!(answer(), (answered, 2));
+        std::fs::remove_file(&place.0).unwrap();
+        assert_eq!(answer(), (answered, 2), "what is gone and not replaced still holds what was published");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::builder::SubscriberBuilder;
 use crate::histograms::Histograms;
 use crate::line::{DropCount, LineSocket};
+use crate::offset::Offset;
 use crate::path::{Arrival, Path};
 use crate::recorder::Recorder;
 use crate::stats::{Cycle, Stats, View};
@@ -194,6 +195,14 @@ impl Subscriber {
     #[must_use]
     pub fn next(&self) -> Option<SequenceNumber> {
         self.subscription.next()
+    }
+
+    /// How far it has come, to be stored behind what was handled, with the application's own `position`; `None` before the first
+    /// message was delivered or reported lost, for who is started again then begins where it is set to.
+    #[must_use]
+    pub fn offset(&self, position: u64) -> Option<Offset> {
+        let (session, next) = (self.session()?, self.next()?);
+        self.subscription.has_begun().then_some(Offset { session, next, position })
     }
 
     /// How much more may pass, at least, until what this subscriber needs next is overwritten in the ring that it follows; in
@@ -424,6 +433,9 @@ impl Subscriber {
     }
 
     fn send_requests(&mut self, now: Nanos) -> usize {
+        if self.subscription.take_stale_answers() {
+            self.throw_answers_away(now);
+        }
         let mut count = 0;
         while let Some(outgoing) = self.subscription.poll_request(now) {
             count += 1;
@@ -439,6 +451,15 @@ impl Subscriber {
             }
         }
         count
+    }
+
+    /// Takes the answers that lie unread, as many as a duty cycle would, and hands none on.
+    #[cold]
+    fn throw_answers_away(&mut self, now: Nanos) {
+        for path in &mut self.targets {
+            let is_rest = |arrival: &io::Result<Arrival>| !matches!(arrival, Ok(Arrival::Nothing) | Err(_));
+            let _ = (0..DATAGRAMS_PER_CYCLE).map(|_| path.next(now)).take_while(is_rest).count();
+        }
     }
 
     /// Finds out whether the kernel dropped what is missing.

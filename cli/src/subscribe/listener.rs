@@ -8,9 +8,7 @@ use crate::outcome::{Condition, Outcome};
 use crate::output::{Output, OutputError};
 use crate::progress::{Progress, count, thousands};
 use seqcast_recovery::Nanos;
-use seqcast_subscriber::{
-    Event, Headroom, Idle, LossCause, Offset, SequenceRange, Start, Status, StoredOffset, Subscriber,
-};
+use seqcast_subscriber::{Event, Headroom, Idle, LossCause, SequenceRange, Start, Status, StoredOffset, Subscriber};
 use seqcast_transport::Clock;
 use std::ops::ControlFlow;
 
@@ -110,11 +108,9 @@ impl Listener {
         }
         self.failure = self.output.flush().err();
         let (Some(offset), None) = (&mut self.offset, &self.failure) else { return };
-        if let (Some(session), Some(next)) = (subscriber.session(), subscriber.next()) {
-            let reached = Offset { session, next, position: self.output.position() };
-            if offset.get() != Some(reached) {
-                offset.store(reached);
-            }
+        let reached = subscriber.offset(self.output.position());
+        if let Some(reached) = reached.filter(|_| offset.get() != reached) {
+            offset.store(reached);
         }
     }
 

@@ -62,8 +62,8 @@ impl<M: AsRef<[AtomicU64]>> RingFollower<M> {
         &self.reader
     }
 
-    /// Copies the blocks of the next packet into `blocks`, which is as long as the ring's
-    /// [`max_blocks_bytes`](super::RingSize::max_blocks_bytes) at least.
+    /// Copies the blocks of the next packet into `blocks`, in whole words of 8 bytes: it is as long as the ring's
+    /// [`max_blocks_bytes`](super::RingSize::max_blocks_bytes), rounded up to words, at least.
     ///
     /// # Errors
     ///
@@ -86,13 +86,8 @@ impl<M: AsRef<[AtomicU64]>> RingFollower<M> {
                 _ => Err(RingError::Damaged),
             };
         };
-        let (chunks, rest) = blocks[..commit.blocks_bytes].as_chunks_mut::<WORD_BYTES>();
-        data.load(position.wrapping_add(1), chunks);
-        if !rest.is_empty() {
-            let mut last = [[0; WORD_BYTES]];
-            data.load(position.wrapping_add(1 + chunks.len() as u64), &mut last);
-            rest.copy_from_slice(&last[0][..rest.len()]);
-        }
+        let (chunks, _) = blocks.as_chunks_mut::<WORD_BYTES>();
+        data.load(position.wrapping_add(1), &mut chunks[..commit.blocks_bytes.div_ceil(WORD_BYTES)]);
         // What was copied was not yet overwritten if `oldest` has not passed it by now (R4).
         fence(Ordering::Acquire);
         if words[OLDEST_WORD].load(Ordering::Relaxed) > self.next {
@@ -102,6 +97,16 @@ impl<M: AsRef<[AtomicU64]>> RingFollower<M> {
         self.next = range.end();
         self.position = Some(position.wrapping_add(record_words(commit.blocks_bytes)));
         Ok(Followed::Packet { range, bytes: commit.blocks_bytes })
+    }
+
+    /// Looks up to so many times, until [`Self::poll`] may have something to tell.
+    #[must_use]
+    #[inline]
+    pub fn has_come(&self, looks: usize) -> bool {
+        let Some(position) = self.position else { return true };
+        let words = self.reader.words();
+        let (word, oldest) = (self.reader.size().data(words).word(position), &words[OLDEST_WORD]);
+        (0..looks).any(|_| word.load(Ordering::Relaxed) != 0 || oldest.load(Ordering::Relaxed) > self.next)
     }
 
     #[cold]

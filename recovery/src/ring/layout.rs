@@ -10,7 +10,7 @@ pub const MAX_BLOCKS_BYTES: usize = 1 << 16;
 /// Read as a number in the byte order of the machine, so that a region of the other byte order is not taken for a ring.
 const MAGIC: u64 = u64::from_le_bytes(*b"seqcast\x01");
 /// Grows with every change of R1, R2 or R3.
-const LAYOUT_VERSION: u64 = 2;
+const LAYOUT_VERSION: u64 = 3;
 
 const MAGIC_WORD: usize = 0;
 const VERSION_WORD: usize = 1;
@@ -240,8 +240,10 @@ impl<'a> Data<'a> {
     #[inline]
     pub(super) fn load(&self, position: u64, bytes: &mut [[u8; WORD_BYTES]]) {
         let (until_wrap, after_wrap) = self.split(position);
-        for (chunk, word) in bytes.iter_mut().zip(until_wrap.iter().chain(after_wrap)) {
-            *chunk = word.load(Ordering::Relaxed).to_ne_bytes();
+        let (head, tail) = bytes.split_at_mut(bytes.len().min(until_wrap.len()));
+        load_words(until_wrap, head);
+        if !tail.is_empty() {
+            load_words(after_wrap, tail);
         }
     }
 
@@ -265,9 +267,20 @@ fn store_words(words: &[AtomicU64], bytes: &[u8]) {
         word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
     }
     if !rest.is_empty() {
-        let mut last = [0xFF; WORD_BYTES];
-        last[..rest.len()].copy_from_slice(rest);
-        words[chunks.len()].store(u64::from_ne_bytes(last), Ordering::Relaxed);
+        // As the first of the word's bytes, whatever the byte order; those behind are ones.
+        let last = match bytes.last_chunk() {
+            Some(bytes) => u64::from_le_bytes(*bytes) >> (8 * (WORD_BYTES - rest.len())),
+            None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        };
+        let word = last | u64::MAX << (8 * rest.len());
+        words[chunks.len()].store(word.to_le(), Ordering::Relaxed);
+    }
+}
+
+#[inline]
+fn load_words(words: &[AtomicU64], bytes: &mut [[u8; WORD_BYTES]]) {
+    for (chunk, word) in bytes.iter_mut().zip(words) {
+        *chunk = word.load(Ordering::Relaxed).to_ne_bytes();
     }
 }
 

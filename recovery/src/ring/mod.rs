@@ -29,8 +29,10 @@
 //! ## R3. Order of the writer's stores
 //!
 //! 1. only when room is short: `oldest` past everything in the way, in whole packets, then a release fence;
-//! 2. zero into the word after the record, the blocks, the index entry (relaxed, in any order);
-//! 3. the commit word (release), then `packets` and `next` (release).
+//! 2. zero into the word after the record, and the blocks (relaxed, in any order);
+//! 3. the commit word (release): whoever follows has the packet;
+//! 4. the index entry (relaxed), then `packets` and `next` (release): whoever looks it up finds it. A writer that goes on where
+//!    another died between these two steps writes the entry.
 //!
 //! ## R4. Why a reader can trust what it returns
 //!

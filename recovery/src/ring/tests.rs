@@ -265,11 +265,17 @@ fn a_packet_whose_writer_died_before_the_marks_moved_is_kept() {
     let words = memory(size.words());
     let mut writer = RingWriter::create(words.clone(), size, SESSION).unwrap();
     for number in 1..=20 {
+        // By R1, behind a header of 32 words.
+        let entry = 32 + 2 * ((usize::from(number) - 1) % size.index_entries);
+        let before = [0, 1].map(|word| words[entry + word].load(Ordering::Relaxed));
         writer.retain(2, &[block(number, 3), block(number, 9)].concat()).unwrap();
         let (oldest, next) = (writer.oldest(), writer.next());
         words[NEXT_WORD].store(next - 2, Ordering::Relaxed);
         if number % 2 == 0 {
             words[PACKETS_WORD].store(u64::from(number) - 1, Ordering::Relaxed);
+        }
+        if number % 4 == 0 {
+            (0..2).for_each(|word| words[entry + word].store(before[word], Ordering::Relaxed));
         }
         writer = RingWriter::reopen(words.clone()).unwrap();
         assert_eq!((writer.oldest(), writer.next()), (oldest, next));

@@ -89,21 +89,25 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
             behind = entry.behind(data.commit(entry, size.max_blocks_bytes).ok_or(RingError::Damaged)?);
         }
         let mut packets = counted;
+        // Committed, and not yet counted: its entry may not have been written.
+        let mut uncounted = None;
         if data.word(behind.position).load(Ordering::Acquire) != 0 {
-            // Committed, and not yet counted.
             packets = packets.checked_add(1).ok_or(RingError::Damaged)?;
+            uncounted = Some(behind);
             behind = behind.behind(data.commit(behind, size.max_blocks_bytes).ok_or(RingError::Damaged)?);
         }
         let Entry { first: next, position } = behind;
 
-        let (oldest_packet, oldest_position) = if oldest == next {
-            (packets, position)
-        } else {
-            let (packet, entry) = index.find(oldest, packets).ok_or(RingError::Damaged)?;
-            if entry.first != oldest {
-                return Err(RingError::Damaged);
+        let (oldest_packet, oldest_position) = match uncounted {
+            _ if oldest == next => (packets, position),
+            Some(entry) if entry.first == oldest => (counted, entry.position),
+            _ => {
+                let (packet, entry) = index.find(oldest, counted).ok_or(RingError::Damaged)?;
+                if entry.first != oldest {
+                    return Err(RingError::Damaged);
+                }
+                (packet, entry.position)
             }
-            (packet, entry.position)
         };
         let used = position.checked_sub(oldest_position).ok_or(RingError::Damaged)?;
         let marks_agree = oldest > 0 && oldest.max(sending).max(told) <= next && sent <= sending;
@@ -111,11 +115,14 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
         if !marks_agree || !is_end || used >= size.data_words as u64 || next.max(position).max(packets) > LIMIT {
             return Err(RingError::Damaged);
         }
-        let retained = (oldest_packet..packets).map(|packet| index.entry(packet));
+        let retained = (oldest_packet..counted).map(|packet| index.entry(packet)).chain(uncounted);
         if !are_whole(&data, size.max_blocks_bytes, retained, behind) {
             return Err(RingError::Damaged);
         }
 
+        if let Some(entry) = uncounted {
+            index.store(counted, entry);
+        }
         words[PACKETS_WORD].store(packets, Ordering::Release);
         words[NEXT_WORD].store(next, Ordering::Release);
         let data_limit = oldest_position + size.data_words as u64;
@@ -169,9 +176,10 @@ impl<M: AsRef<[AtomicU64]>> RingWriter<M> {
         let range = SequenceRange::with_count(self.next, u64::from(count));
         data.word(end).store(0, Ordering::Relaxed);
         data.store(self.position + 1, blocks);
-        self.size.index(words).store(self.packets, Entry { first: self.next, position: self.position });
         let commit = Commit { blocks_bytes: blocks.len(), messages: count };
         data.word(self.position).store(commit.to_word(self.next), Ordering::Release);
+        // Whoever follows waits for none of the rest.
+        self.size.index(words).store(self.packets, Entry { first: self.next, position: self.position });
 
         self.position = end;
         self.packets += 1;

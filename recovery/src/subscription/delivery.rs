@@ -16,26 +16,34 @@ impl Subscription {
         sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let from = self.expected;
-        let range = packet.range();
-        let mut flow = Continue(());
+        let mut messages = packet.messages();
+        if from > packet.sequence() {
+            // It was delivered.
+            messages.nth((from - packet.sequence()) as usize - 1);
+        }
+        let (mut number, mut bytes, mut flow) = (from, 0, Continue(()));
+        let received_at = self.received_at;
         let mut next_settled = self.reports.next_settled();
-        for (number, payload) in (range.start()..range.end()).zip(packet.messages()) {
-            if number == self.expected {
-                if next_settled <= number {
-                    flow = self.settle(sink);
-                    if flow.is_break() {
-                        break;
-                    }
-                    next_settled = self.reports.next_settled();
-                }
-                self.count_delivery(payload);
-                flow = sink(Event::Message(Message { number, payload, received_at: self.received_at }));
+        for payload in messages {
+            if next_settled <= number {
+                flow = self.settle(sink);
                 if flow.is_break() {
                     break;
                 }
+                next_settled = self.reports.next_settled();
+            }
+            bytes += payload.len() as u64;
+            self.expected = number + 1;
+            flow = sink(Event::Message(Message { number, payload, received_at }));
+            number = self.expected;
+            if flow.is_break() {
+                break;
             }
         }
-        self.window.release(from, self.expected);
+        self.has_begun |= number > from;
+        self.counters.messages += number - from;
+        self.counters.bytes += bytes;
+        self.window.release(from, number);
         flow?;
         if self.window.is_empty() && self.reports.next_settled() > self.expected {
             return Continue(());
@@ -181,12 +189,5 @@ impl Subscription {
             sink(Event::Status(status))?;
         }
         Continue(())
-    }
-
-    fn count_delivery(&mut self, payload: &[u8]) {
-        self.counters.messages += 1;
-        self.counters.bytes += payload.len() as u64;
-        self.has_begun = true;
-        self.expected += 1;
     }
 }

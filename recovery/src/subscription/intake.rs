@@ -6,7 +6,7 @@ use crate::event::{Event, GapOrigin, Line, LossCause, NewSession, PreviousSessio
 use crate::reports::Opening;
 use crate::{Nanos, ReorderWindow};
 use core::ops::ControlFlow::{self, Continue};
-use seqcast_protocol::{Blocks, Packet, PacketKind, SequenceNumber, SequenceRange, SessionId};
+use seqcast_protocol::{Blocks, HEADER_BYTES, Packet, PacketKind, SequenceNumber, SequenceRange, SessionId};
 
 impl Subscription {
     /// Whether a packet of a session other than the present one is taken.
@@ -92,6 +92,7 @@ impl Subscription {
             self.counters.lines[line.index()].first += held.range().count();
         }
         self.rewinds.start_over(packet);
+        self.has_stale_answers = true;
         self.is_stopped = self.config.rewind_policy == RewindPolicy::Stop;
         self.owes_stopped = self.is_stopped;
         (!self.is_stopped, sink(Event::Rewound(Rewound { session, expected, sequence })))
@@ -188,6 +189,41 @@ impl Subscription {
         if next > self.deferred_next {
             (self.deferred_next, self.deferred_by) = (next, by);
         }
+    }
+
+    /// Whether a packet on a line is what nearly all are: data that goes on where everything known ends, of which nothing is to be
+    /// told but its messages.
+    #[inline]
+    pub(super) fn is_usual(&self, line: Line, packet: &Packet<'_>) -> bool {
+        packet.sequence() == self.expected
+            && self.expected == self.known_next
+            && packet.kind() == PacketKind::Data
+            && self.session == Some(packet.session())
+            && self.is_started
+            && self.liveness.is_as_before()
+            && !self.lines.is_rewound(line)
+    }
+
+    /// Notes such a packet, behind its delivery.
+    pub(super) fn note_usual(&mut self, line: Line, packet: &Packet<'_>) {
+        self.rewinds.note(line, packet);
+        self.note_packet(line, packet);
+        self.packing.note(packet.blocks().len(), packet.range().count());
+        self.compare_copies(Source::Line(line), packet);
+        self.counters.lines[line.index()].first += packet.range().count();
+        // Nothing is to be told behind it, but that copies differ, or what it says of the other line.
+        if self.differing.is_some() || self.lines.are_two() {
+            self.settled_until = Nanos::ZERO;
+        }
+    }
+
+    /// Notes a packet of the session on a line.
+    pub(super) fn note_packet(&mut self, line: Line, packet: &Packet<'_>) {
+        let counters = &mut self.counters.lines[line.index()];
+        counters.packets += 1;
+        counters.bytes += (HEADER_BYTES + packet.blocks().len()) as u64;
+        self.liveness.heard(self.now);
+        self.lines.note(self.now, line, packet.range(), counters);
     }
 
     /// Compares the messages of a packet with their first copies.

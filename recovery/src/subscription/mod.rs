@@ -69,6 +69,8 @@ pub struct Subscription {
     has_backlog: bool,
     is_end_told: bool,
     is_stopped: bool,
+    /// Whether answers may lie unread that are of numbers from before these began again.
+    has_stale_answers: bool,
     /// Whether it has stopped, and the application has yet to be told.
     owes_stopped: bool,
     has_begun: bool,
@@ -77,6 +79,8 @@ pub struct Subscription {
     /// The latest time that was handed in.
     now: Nanos,
     last_progress: Nanos,
+    /// Until then nothing is to be done or told, unless something arrives before.
+    settled_until: Nanos,
     /// When what is handed in was received.
     received_at: Option<Nanos>,
     /// A message of which two copies were found to differ, until that is told.
@@ -130,12 +134,14 @@ impl Subscription {
             has_backlog: false,
             is_end_told: false,
             is_stopped: false,
+            has_stale_answers: false,
             owes_stopped: false,
             has_begun: false,
             has_asked_unheard: false,
             opened_at: now,
             now,
             last_progress: now,
+            settled_until: Nanos::ZERO,
             differing: None,
             gaps: GapSet::new(config.gap_capacity),
             window: ReorderWindow::new(config.window_messages, config.window_bytes, config.receive_times),
@@ -180,6 +186,15 @@ impl Subscription {
                 return Continue(());
             }
         };
+        if let Source::Line(line) = source
+            && self.is_usual(line, &packet)
+        {
+            (self.known_next, self.direct_end) = (packet.range().end(), packet.range().end());
+            let flow = self.deliver_packet(&packet, sink);
+            self.note_usual(line, &packet);
+            return flow;
+        }
+        self.settled_until = Nanos::ZERO;
         let mut flow = Continue(());
         if self.session != Some(packet.session()) {
             if !self.takes_session(packet.session(), source) {
@@ -203,11 +218,7 @@ impl Subscription {
         let origin = if self.liveness.has_heard() { GapOrigin::Unknown } else { GapOrigin::LateJoin };
         match source {
             Source::Line(line) => {
-                let counters = &mut self.counters.lines[line.index()];
-                counters.packets += 1;
-                counters.bytes += datagram.len() as u64;
-                self.liveness.heard(now);
-                self.lines.note(now, line, packet.range(), counters);
+                self.note_packet(line, &packet);
                 if flow.is_continue() {
                     flow = self.tell_heard(sink);
                 }
@@ -250,6 +261,7 @@ impl Subscription {
 
     /// Delivers the rest of a datagram whose delivery was interrupted.
     pub fn resume(&mut self, datagram: &[u8], sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        self.settled_until = Nanos::ZERO;
         match Packet::parse(datagram) {
             Ok(packet) if self.session == Some(packet.session()) && self.expected < self.direct_end => {
                 self.deliver_packet(&packet, sink)
@@ -288,7 +300,12 @@ impl Subscription {
     /// Does what time asks for, and delivers what has become deliverable: once per duty cycle, behind the datagrams.
     ///
     /// `Break` from `sink` stops behind the event it was given; the rest follows at the next call.
+    #[inline]
     pub fn advance(&mut self, now: Nanos, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        if now < self.settled_until { Continue(()) } else { self.settle_all(now, sink) }
+    }
+
+    fn settle_all(&mut self, now: Nanos, sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
         if core::mem::take(&mut self.owes_stopped) {
             return sink(Event::Status(Status::Stopped { next: self.expected }));
         }
@@ -337,7 +354,10 @@ impl Subscription {
                 self.is_end_told = true;
                 sink(Event::EndOfSession(EndOfSession { session, next: end }))
             }
-            _ => Continue(()),
+            _ => {
+                self.settled_until = self.timeout().unwrap_or(Nanos::MAX);
+                Continue(())
+            }
         }
     }
 
@@ -402,6 +422,12 @@ impl Subscription {
         self.is_started.then_some(self.expected)
     }
 
+    /// Whether anything of the session has been delivered or reported lost: before that, [`Self::next`] may still move.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// One past the highest number that is known to exist, once the session was heard.
     #[must_use]
     pub fn highest(&self) -> Option<SequenceNumber> {
@@ -450,6 +476,13 @@ impl Subscription {
     pub fn can_rest(&self, line: Line) -> bool {
         let has_passed = |missing: SequenceRange| self.lines.next(line).is_some_and(|next| next >= missing.end());
         self.no_room.0 == self.expected && self.requester.is_waiting() && self.gaps.first().is_some_and(has_passed)
+    }
+
+    /// Whether the numbers have begun again since the last call: then what lies unread of answers is thrown away before
+    /// [`Self::poll_request`], for they bring messages that had these numbers before.
+    #[inline]
+    pub fn take_stale_answers(&mut self) -> bool {
+        core::mem::take(&mut self.has_stale_answers)
     }
 
     /// Whether an answer to a request may arrive: as long as it may not, nobody needs to look.

@@ -70,7 +70,7 @@ pub(crate) fn follow(
 ) -> Result<(), RingError> {
     let reader = RingReader::open(memory.clone())?;
     let size = reader.size();
-    let mut blocks = vec![0; size.max_blocks_bytes];
+    let mut blocks = vec![0; size.max_blocks_bytes.next_multiple_of(8)];
     let mut follower = RingFollower::new(reader, first)?;
     for _ in 0..size.data_words {
         match follower.poll(&mut blocks)? {
