@@ -1,7 +1,7 @@
 //! The `seqcast` command.
 
 use clap::{Parser, Subcommand};
-use seqcast::{check, demo, doctor, dump, generate, publish, record, retransmit, subscribe};
+use seqcast::{check, demo, doctor, dump, explain, generate, publish, record, retransmit, subscribe};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -29,6 +29,7 @@ enum Command {
     Dump(dump::Options),
     Check(check::Options),
     Doctor(Box<doctor::Options>),
+    Explain(explain::Options),
     Generate(generate::Options),
     Demo(demo::Options),
 }
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Command::Dump(options) => dump::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Explain(options) => explain::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Demo(options) => demo::run(&options),
     };

@@ -1,8 +1,10 @@
 //! `seqcast subscribe`: one session to an output.
 
-mod health;
+pub(crate) mod health;
 mod listener;
 mod summary;
+
+pub(crate) use summary::cause_name;
 
 use crate::interrupt::Interrupt;
 use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress, SOURCE_FORM};

@@ -1,0 +1,3 @@
+//! `seqcast stats`: the counters of all processes of this host, from their files.
+
+pub(crate) mod kernel;
