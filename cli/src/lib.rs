@@ -12,6 +12,7 @@ pub mod input;
 pub mod interrupt;
 pub mod live;
 pub mod market;
+pub mod metrics;
 pub mod options;
 pub mod outcome;
 pub mod output;
@@ -28,3 +29,8 @@ pub mod stats_option;
 pub mod subscribe;
 pub mod thread;
 pub mod times;
+pub mod top;
+
+#[cfg(test)]
+#[path = "../tests/support/keeper.rs"]
+mod keeper;

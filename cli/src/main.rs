@@ -1,7 +1,9 @@
 //! The `seqcast` command.
 
 use clap::{Parser, Subcommand};
-use seqcast::{check, demo, doctor, dump, explain, generate, publish, record, retransmit, subscribe};
+use seqcast::{
+    check, demo, doctor, dump, explain, generate, metrics, publish, record, retransmit, stats, subscribe, top,
+};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -10,7 +12,7 @@ use std::process::ExitCode;
 /// Publishers multicast numbered packets straight to subscribers; what a subscriber misses it asks for, and the
 /// publisher answers from memory.
 ///
-/// Exit codes, the first that holds: 2 usage or settings; 1 anything else that failed, a problem found by doctor; 4 nobody
+/// Exit codes, the first that holds: 2 usage or settings; 1 anything else that failed, a problem found by doctor or explain; 4 nobody
 /// heard for --silent-after or by doctor; 3 messages lost, a gap open at the end, something found by check, a warning of
 /// doctor, something not recorded by record; 0.
 #[derive(Debug, Parser)]
@@ -29,6 +31,9 @@ enum Command {
     Dump(dump::Options),
     Check(check::Options),
     Doctor(Box<doctor::Options>),
+    Stats(stats::Options),
+    Top(top::Options),
+    Metrics(metrics::Options),
     Explain(explain::Options),
     Generate(generate::Options),
     Demo(demo::Options),
@@ -51,6 +56,9 @@ fn main() -> ExitCode {
         Command::Dump(options) => dump::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Stats(options) => stats::run(&options),
+        Command::Top(options) => top::run(&options),
+        Command::Metrics(options) => metrics::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Demo(options) => demo::run(&options),

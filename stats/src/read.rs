@@ -127,14 +127,8 @@ impl TableEntry {
     /// The address in a field of a row; `None` also when there is none in it.
     #[must_use]
     pub fn address(&self, row: &Row, field: &str) -> Option<SocketAddrV4> {
-        self.value(row, field).and_then(address)
+        self.value(row, field).and_then(Unit::address)
     }
-}
-
-/// The address in a word ([`Unit::Address`]).
-fn address(word: u64) -> Option<SocketAddrV4> {
-    let ip = u32::try_from(word >> 16).ok()?;
-    (word != 0).then(|| SocketAddrV4::new(ip.into(), word as u16))
 }
 
 /// What has become of the process that wrote a file.
@@ -301,7 +295,7 @@ impl Snapshot {
     /// The gauge of an address with just these labels; `None` also when it holds none.
     #[must_use]
     pub fn address(&self, name: &str, labels: &[(&str, &str)]) -> Option<SocketAddrV4> {
-        self.value(name, labels).and_then(address)
+        self.value(name, labels).and_then(Unit::address)
     }
 
     /// The histogram with just these labels.

@@ -2,6 +2,7 @@
 
 use seqcast_protocol::{SESSION_BYTES, SessionId};
 use std::fmt;
+use std::net::SocketAddrV4;
 
 /// The unit of a value. In a description it stands as its [`Display`](fmt::Display), and is read back from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,8 +81,15 @@ impl Unit {
 
     /// An address as a word.
     #[must_use]
-    pub fn address_word(address: std::net::SocketAddrV4) -> u64 {
+    pub fn address_word(address: SocketAddrV4) -> u64 {
         u64::from(u32::from(*address.ip())) << 16 | u64::from(address.port())
+    }
+
+    /// The address in a word; `None` when there is none in it.
+    #[must_use]
+    pub fn address(word: u64) -> Option<SocketAddrV4> {
+        let ip = u32::try_from(word >> 16).ok()?;
+        (word != 0).then(|| SocketAddrV4::new(ip.into(), word as u16))
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn percent(part: u64, of: u64) -> u64 {
 /// A subscriber that does not write its file: stopped, or kept from its core, or from its poll.
 pub(super) fn stalled(process: &Process) -> Option<Finding> {
     let time = times::in_words(process.stalled()?);
-    let (state, waits_in) = (process.kernel.state, process.kernel.waits_in.as_deref());
+    let (state, waits_in) = (process.thread.state, process.thread.waits_in.as_deref());
     let pid = process.now.process;
     let finding = |cause, what: String| Finding::new(Level::Problem, cause, process, what);
     let waits = waits_in.map(|function| format!("its main thread waits in the kernel's {function}"));

@@ -1,15 +1,13 @@
 //! What is known of the processes of this host: their files of counters, read twice, and what the kernel says of them.
 
 use crate::doctor::system::System;
-use crate::stats::kernel::{Queue, queues};
+use crate::outcome::Outcome;
+use crate::stats::{Complaints, Directory};
 use seqcast_protocol::SessionId;
 use seqcast_recovery::{Line, Nanos};
-use seqcast_stats::{ReadError, Snapshot, State, read_directory};
-use seqcast_transport::{Clock, wait_readable};
-use std::collections::HashMap;
-use std::io;
+use seqcast_stats::{Snapshot, State};
+use seqcast_transport::wait_readable;
 use std::net::SocketAddrV4;
-use std::path::{Path, PathBuf};
 
 /// From one reading to the other: what grows is told from what stands. 25 times as long as a file is left alone that changes.
 const BETWEEN: Nanos = Nanos::from_millis(250);
@@ -23,23 +21,23 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Reads the files of a directory twice, and what the kernel says; returns also the files that cannot be read.
-    pub(super) fn read(directory: &Path) -> io::Result<(Self, Vec<(PathBuf, ReadError)>)> {
-        let earlier = read_directory(directory)?.snapshots;
+    /// Reads the files of a directory twice, and what the kernel says; says on standard error what cannot be read.
+    pub(super) fn read(directory: &Directory) -> Result<Self, Outcome> {
+        let earlier = directory.read()?;
         // There is no descriptor to wait for, and an interrupted wait is only shorter.
         let _ = wait_readable(&[], Some(BETWEEN));
-        let found = read_directory(directory)?;
+        let reading = directory.read()?;
+        Complaints::default().say(&reading);
         let system = System::at("/");
-        let unix_ns = Clock::unix_micros().saturating_mul(1_000);
-        let process = |now: Snapshot| {
-            let before = earlier.iter().find(|snapshot| snapshot.path == now.path).cloned();
-            let kernel = if now.state == State::Dead { Kernel::default() } else { Kernel::read(&system, &now) };
-            let life = Nanos(unix_ns.saturating_sub(now.made_at_unix_ns)) - (now.read_at - now.written_at);
-            Process { now, before, kernel, life }
+        let process = |process: &crate::stats::Process| {
+            let now = process.snapshot.clone();
+            let before = earlier.same(process).map(|before| before.snapshot.clone());
+            let thread = if now.state == State::Dead { Thread::default() } else { Thread::read(&system, now.process) };
+            let life = Nanos(reading.unix_of(now.written_at).0.saturating_sub(now.made_at_unix_ns));
+            Process { now, before, thread, life }
         };
-        let processes = found.snapshots.into_iter().map(process).collect();
-        let rmem_max = system.value("proc/sys/net/core/rmem_max");
-        Ok((Self { processes, rmem_max }, found.others))
+        let processes = reading.processes.iter().map(process).collect();
+        Ok(Self { processes, rmem_max: system.value("proc/sys/net/core/rmem_max") })
     }
 
     pub(super) fn subscribers(&self) -> impl Iterator<Item = &Process> {
@@ -71,7 +69,7 @@ pub(super) struct Process {
     pub(super) now: Snapshot,
     /// The same a moment before, if it was there.
     pub(super) before: Option<Snapshot>,
-    pub(super) kernel: Kernel,
+    pub(super) thread: Thread,
     /// From the making of its file until it was last written.
     pub(super) life: Nanos,
 }
@@ -159,7 +157,8 @@ impl Process {
 
     /// What the kernel says of a line's socket; none if it has none, or cannot be seen.
     pub(super) fn queue(&self, line: Line) -> Option<Queue> {
-        self.kernel.sockets.get(&self.of_line("line_socket_inode", line)).copied()
+        let value = |name| self.now.value(name, &[("line", label(line))]);
+        Some(Queue { bytes: value("line_kernel_queue_bytes")?, drops: value("line_kernel_drops")? })
     }
 
     /// Datagrams that the kernel dropped here: by the sockets, or as far as gaps showed.
@@ -186,25 +185,30 @@ fn label(line: Line) -> &'static str {
     if line == Line::A { "a" } else { "b" }
 }
 
-/// What the kernel says of a process that lives.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Kernel {
-    /// What its main thread does: `R` runs or would, `S` waits, `T` is stopped (proc_pid_stat(5)).
-    pub(super) state: Option<char>,
-    /// The function of the kernel that its main thread waits in.
-    pub(super) waits_in: Option<String>,
-    /// What waits in the receive queues of its network's sockets, by inode.
-    pub(super) sockets: HashMap<u64, Queue>,
+/// The receive queue of a socket, as the kernel sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Queue {
+    /// What waits in it, with the kernel's own bookkeeping, against twice the receive buffer.
+    pub(super) bytes: u64,
+    /// Datagrams that did not fit.
+    pub(super) drops: u64,
 }
 
-impl Kernel {
-    fn read(system: &System, process: &Snapshot) -> Self {
-        let pid = process.process;
-        let stat = system.text(&format!("proc/{pid}/stat"));
+/// What the kernel says of the main thread of a process that lives.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Thread {
+    /// What it does: `R` runs or would, `S` waits, `T` is stopped (proc_pid_stat(5)).
+    pub(super) state: Option<char>,
+    /// The function of the kernel that it waits in.
+    pub(super) waits_in: Option<String>,
+}
+
+impl Thread {
+    fn read(system: &System, process: u32) -> Self {
+        let stat = system.text(&format!("proc/{process}/stat"));
         // The name before it may hold anything but ends with the last parenthesis.
         let state = stat.and_then(|stat| stat.rsplit_once(')')?.1.trim_start().chars().next());
-        let waits_in = system.text(&format!("proc/{pid}/wchan")).filter(|name| !name.is_empty() && name != "0");
-        let sockets = queues(pid).unwrap_or_default();
-        Self { state, waits_in, sockets }
+        let waits_in = system.text(&format!("proc/{process}/wchan")).filter(|name| !name.is_empty() && name != "0");
+        Self { state, waits_in }
     }
 }

@@ -20,12 +20,11 @@ mod tests;
 
 use crate::doctor::finding::{Level, judge};
 use crate::outcome::{Condition, Outcome};
+use crate::stats::Directory;
 use finding::Finding;
 use host::Host;
-use seqcast_stats::DEFAULT_DIRECTORY;
 use serde_json::json;
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
 
 /// Say what happened to the feeds of this host, why, and what to change
 ///
@@ -49,9 +48,8 @@ pub struct Options {
     /// The whole life of the gaps that hold this number
     #[arg(long, value_name = "N")]
     gap: Option<u64>,
-    /// Where the counters are
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIRECTORY)]
-    stats: PathBuf,
+    #[command(flatten)]
+    directory: Directory,
     /// Print what was found as JSON
     #[arg(long)]
     json: bool,
@@ -60,21 +58,17 @@ pub struct Options {
 /// Runs the subcommand.
 #[must_use]
 pub fn run(options: &Options) -> Outcome {
-    let (host, unread) = match Host::read(&options.stats) {
-        Ok(read) => read,
-        Err(error) => return Outcome::option_failed(&format!("--stats {}", options.stats.display()), &error),
+    let host = match Host::read(&options.directory) {
+        Ok(host) => host,
+        Err(outcome) => return outcome,
     };
-    let mut stderr = std::io::stderr().lock();
-    for (path, error) in unread {
-        // There is nobody to tell when standard error is gone.
-        let _ = writeln!(stderr, "seqcast: {}: left out: {error}", path.display());
-    }
     let is_wanted = |finding: &Finding| options.feed.as_deref().is_none_or(|feed| finding.is_about(feed));
     let mut findings = explain(&host);
     findings.retain(is_wanted);
     if findings.is_empty() {
         let whom = options.feed.as_ref().map_or_else(String::new, |feed| format!(" of {feed}"));
-        return Condition::Unheard(format!("nobody{whom} keeps counters in {}", options.stats.display())).into();
+        return Condition::Unheard(format!("nobody{whom} keeps counters in {}", options.directory.path.display()))
+            .into();
     }
     let lives = options.gap.map(|number| life::of(&host, number, options.feed.as_deref()));
     if let Some(lives) = &lives {

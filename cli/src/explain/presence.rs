@@ -175,7 +175,7 @@ pub(super) fn of_server(host: &Host, process: &Process) -> Option<Finding> {
         return Some(finding.evidence(heard).with(ids).mend(revival(Some(process))));
     }
     let time = times::in_words(process.stalled()?);
-    let (what, why, mend) = match process.kernel.state {
+    let (what, why, mend) = match process.thread.state {
         Some('T' | 't') => (
             format!("stopped {time} ago by a signal or a debugger"),
             "it sends and answers nothing until it goes on",

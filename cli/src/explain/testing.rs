@@ -1,7 +1,6 @@
 //! Processes with counters as they write them, for tests.
 
-use super::host::{Host, Kernel, Process};
-use crate::stats::kernel::Queue;
+use super::host::{Host, Process, Thread};
 use seqcast_protocol::SessionId;
 use seqcast_recovery::Nanos;
 use seqcast_stats::{Described, Description, Snapshot, State, StatsFile, Unit};
@@ -61,7 +60,7 @@ pub(super) struct Fake {
     facts: Vec<(&'static str, String)>,
     values: Vec<(String, Vec<(&'static str, &'static str)>, Unit, u64)>,
     tables: Vec<(&'static str, Vec<Field>, Vec<Vec<u64>>)>,
-    kernel: Kernel,
+    thread: Thread,
     state: State,
     before: Option<Box<Fake>>,
     life: Nanos,
@@ -76,7 +75,7 @@ impl Fake {
             facts: Vec::new(),
             values: Vec::new(),
             tables: Vec::new(),
-            kernel: Kernel::default(),
+            thread: Thread::default(),
             state: State::Live,
             before: None,
             life: Nanos::from_secs(100),
@@ -95,7 +94,6 @@ impl Fake {
             .line("line_packets", "a", 1_000)
             .line("line_bytes", "a", 1_400_000)
             .line("line_heard_at", "a", before(Nanos::from_millis(5)))
-            .line("line_socket_inode", "a", 77)
             .line("receive_buffer_bytes", "a", 212_992)
             .target("request_target", address(REQUESTS))
             .target("request_socket", address(ASKER))
@@ -107,7 +105,6 @@ impl Fake {
             .line("line_packets", "b", 1_000)
             .line("line_bytes", "b", 1_400_000)
             .line("line_heard_at", "b", before(Nanos::from_millis(5)))
-            .line("line_socket_inode", "b", 78)
             .line("receive_buffer_bytes", "b", 212_992)
     }
 
@@ -266,9 +263,9 @@ impl Fake {
         self.row("clients", &fields, &row).set("clients", 1).set("requests", 20)
     }
 
-    pub(super) fn queue(mut self, inode: u64, bytes: u64, drops: u64) -> Self {
-        self.kernel.sockets.insert(inode, Queue { bytes, drops });
-        self
+    /// What waits in the kernel for a line, and what was dropped there.
+    pub(super) fn queue(self, line: &'static str, bytes: u64, drops: u64) -> Self {
+        self.line("line_kernel_queue_bytes", line, bytes).line("line_kernel_drops", line, drops)
     }
 
     pub(super) fn killed(mut self) -> Self {
@@ -279,8 +276,8 @@ impl Fake {
     /// Has not written for 20 s; what its main thread does meanwhile.
     pub(super) fn stalled(mut self, state: char, waits_in: &str) -> Self {
         self.state = State::Stalled(Nanos::from_secs(20));
-        self.kernel.state = Some(state);
-        self.kernel.waits_in = Some(waits_in.to_owned());
+        self.thread.state = Some(state);
+        self.thread.waits_in = Some(waits_in.to_owned());
         self
     }
 
@@ -326,7 +323,7 @@ impl Fake {
             before.read_at = NOW - Nanos::from_millis(250);
             before
         });
-        Process { now, before, kernel: self.kernel, life: self.life }
+        Process { now, before, thread: self.thread, life: self.life }
     }
 }
 

@@ -31,7 +31,7 @@ fn assert_says(finding: &Finding, words: &[&str]) {
 }
 
 fn subscriber() -> Fake {
-    Fake::subscriber(4712).queue(77, 0, 0)
+    Fake::subscriber(4712).queue("a", 0, 0)
 }
 
 fn publisher() -> Fake {
@@ -49,7 +49,7 @@ fn nothing_wrong_says_so_with_numbers() {
 
 #[test]
 fn lost_on_one_line_is_told_from_lost_on_both() {
-    let both = subscriber().with_line_b().queue(78, 0, 0);
+    let both = subscriber().with_line_b().queue("b", 0, 0);
     let alone = both.clone().line("line_missed", "a", 50).line("line_late", "a", 10);
     let finding = found("lost_on_one_line", [alone.clone()]);
     assert_eq!(finding.level, Level::Note);
@@ -84,14 +84,14 @@ fn lost_on_the_only_line_is_the_network_unless_a_kernel_says_otherwise() {
     assert_says(&found("lost_on_the_way", [one.clone()]), &["on its only line", "a card, a switch"]);
     let refused = found("lost_on_the_way", [publisher().line("line_refused", "a", 3), one.clone()]);
     assert_says(&refused, &["the kernel of publisher 4711 refused to send 3 packets"]);
-    let dropped = found("lost_on_the_way", [one.queue(77, 0, 9)]);
+    let dropped = found("lost_on_the_way", [one.queue("a", 0, 9)]);
     assert_says(&dropped, &["the kernel here dropped 9 datagrams", "some of these may be of them"]);
 }
 
 #[test]
 fn full_receive_buffer_is_named_with_the_one_that_holds_the_burst() {
     let gap = Gap { range: (1_001, 15_611), kernel_drops: 1_461, by_answers: 14_610, ..GAP };
-    let fake = Fake::subscriber(4712).queue(77, 0, 1_461).set("gaps", 1).gap(gap);
+    let fake = Fake::subscriber(4712).queue("a", 0, 1_461).set("gaps", 1).gap(gap);
     let finding = found("kernel_overrun", [fake.clone()]);
     assert_eq!(finding.level, Level::Warning);
     // 184 and 1,461 datagrams of 2,304 bytes each, of which the kernel gives the double.
@@ -112,14 +112,14 @@ fn full_receive_buffer_is_named_with_the_one_that_holds_the_burst() {
 
 #[test]
 fn drops_that_no_gap_showed_are_told_too() {
-    let finding = found("kernel_overrun", [Fake::subscriber(4712).queue(77, 0, 5)]);
+    let finding = found("kernel_overrun", [Fake::subscriber(4712).queue("a", 0, 5)]);
     assert_says(&finding, &["dropped 5 datagrams", "the burst was at most 189"]);
 }
 
 #[test]
 fn more_than_any_buffer_holds_is_not_mended_by_one() {
     let gap = Gap { kernel_drops: 2_000_000, ..GAP };
-    let finding = found("kernel_overrun", [Fake::subscriber(4712).queue(77, 0, 2_000_000).gap(gap)]);
+    let finding = found("kernel_overrun", [Fake::subscriber(4712).queue("a", 0, 2_000_000).gap(gap)]);
     assert_eq!(finding.mend, ["no receive buffer holds that: mend what keeps it from reading"]);
 }
 
@@ -127,7 +127,7 @@ fn more_than_any_buffer_holds_is_not_mended_by_one() {
 fn slow_output_is_named_when_its_writes_took_the_time() {
     let gap = Gap { kernel_drops: 100, ..GAP };
     let slow = Fake::subscriber(4712)
-        .queue(77, 0, 100)
+        .queue("a", 0, 100)
         .gap(gap)
         .slow_cycle(Nanos::from_millis(14_500), Nanos::from_millis(4_500))
         .set("output_time", 5_000_000_000)
@@ -182,9 +182,9 @@ fn subscriber_that_falls_behind_is_told_by_both_sides() {
 
 #[test]
 fn full_receive_queue_is_told_before_it_overflows() {
-    let finding = found("behind", [Fake::subscriber(4712).queue(77, 300_000, 0)]);
+    let finding = found("behind", [Fake::subscriber(4712).queue("a", 300_000, 0)]);
     assert_says(&finding, &["its receive buffer of line A is 70 % full"]);
-    assert_eq!(causes([Fake::subscriber(4712).queue(77, 200_000, 0)]), [(Level::Ok, "fine")]);
+    assert_eq!(causes([Fake::subscriber(4712).queue("a", 200_000, 0)]), [(Level::Ok, "fine")]);
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn a_dead_subscriber_is_the_last_that_is_known_of_it() {
 #[test]
 fn the_life_of_a_gap_is_told_with_its_cause() {
     let gap = Gap { kernel_drops: 16, lost: 1 + NO_ANSWER, by_answers: 3, ..GAP };
-    let processes = [Fake::subscriber(4712).queue(77, 0, 16).gap(gap).lost(104, 111, NO_ANSWER)];
+    let processes = [Fake::subscriber(4712).queue("a", 0, 16).gap(gap).lost(104, 111, NO_ANSWER)];
     let host = host(processes);
     let lives = life::of(&host, 105, None);
     let [life] = &lives[..] else { panic!("one gap") };

@@ -5,19 +5,19 @@ use std::{fs, io};
 
 /// What waits in a socket's receive queue, and what did not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Queue {
+pub(super) struct Queue {
     /// As the kernel counts them: with its own bookkeeping, against twice the receive buffer.
-    pub(crate) bytes: u64,
-    pub(crate) drops: u64,
+    pub(super) bytes: u64,
+    pub(super) drops: u64,
 }
 
 /// Where it is said.
-pub(crate) fn path(process: u32) -> String {
+pub(super) fn path(process: u32) -> String {
     format!("/proc/{process}/net/udp")
 }
 
 /// The queues of all sockets that the process can have, by inode.
-pub(crate) fn queues(process: u32) -> io::Result<HashMap<u64, Queue>> {
+pub(super) fn queues(process: u32) -> io::Result<HashMap<u64, Queue>> {
     Ok(fs::read_to_string(path(process))?.lines().filter_map(parse).collect())
 }
 
