@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod options;
 pub mod outcome;
 pub mod output;
+pub mod output_times;
 pub mod pace;
 pub mod progress;
 pub mod publish;

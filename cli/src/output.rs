@@ -8,6 +8,7 @@
 //! | [`OutputFormat::None`] | nothing |
 
 use crate::interrupt::Interrupt;
+use crate::output_times::OutputTimes;
 use seqcast_protocol::MAX_MESSAGE_BYTES;
 use seqcast_recovery::Nanos;
 use std::fs::File;
@@ -108,7 +109,13 @@ impl Output {
     /// Writes to `writer`.
     #[must_use]
     pub fn new(writer: Box<dyn Write + Send>, format: OutputFormat) -> Self {
-        Self { writer: BufWriter::with_capacity(BUFFER_BYTES, Counted { writer, position: 0 }), format }
+        let counted = Counted { writer, position: 0, times: None };
+        Self { writer: BufWriter::with_capacity(BUFFER_BYTES, counted), format }
+    }
+
+    /// Measures from here on how long each write takes, if there is somewhere to keep it.
+    pub fn measure(&mut self, times: Option<OutputTimes>) {
+        self.writer.get_mut().times = times;
     }
 
     /// How many bytes the operating system has taken, with those that were there before.
@@ -201,15 +208,19 @@ fn standard_output() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
-/// Counts what is taken.
+/// Counts what is taken, and how long that takes if there is somewhere to keep it.
 struct Counted {
     writer: Box<dyn Write + Send>,
     position: u64,
+    times: Option<OutputTimes>,
 }
 
 impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.writer.write(bytes)?;
+        let written = match &mut self.times {
+            Some(times) => times.measure(|| self.writer.write(bytes))?,
+            None => self.writer.write(bytes)?,
+        };
         self.position += written as u64;
         Ok(written)
     }

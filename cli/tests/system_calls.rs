@@ -142,6 +142,7 @@ fn subscribe_traced(place: &Path, subscriber: &mut Subscriber, messages: u64, mu
         polls += 1;
     }
     tracer::mark();
+    assert!(subscriber.stats_path().is_some(), "counters are kept");
     assert_eq!(subscriber.counters().subscription.requests, 0, "the publisher waits for the subscriber");
     polls
 }
@@ -152,7 +153,7 @@ fn a_ring_line_takes_no_system_call_per_message_with_a_stored_offset_either() {
     let feed = Feed { flushes: 25_000, ..FEEDS[0] };
     if let Some(place) = tracer::place() {
         let builder = Subscriber::builder(SESSION.into()).line(Line::A, LineSource::ring(place.join("ring")));
-        let mut subscriber = builder.start(Start::Oldest).open().unwrap();
+        let mut subscriber = builder.start(Start::Oldest).stats(place.join("stats")).open().unwrap();
         subscribe_traced(&place, &mut subscriber, feed.messages(), |_| {});
         return;
     }
@@ -230,7 +231,7 @@ fn subscribe_counted(place: &Path) {
     let feed = read_feed(place);
     let line = fs::read_to_string(place.join("line")).unwrap();
     let builder = Subscriber::builder(SESSION.into()).line(Line::A, line.parse().unwrap());
-    let mut subscriber = builder.start(Start::At(1)).open().unwrap();
+    let mut subscriber = builder.start(Start::At(1)).stats(place.join("stats")).open().unwrap();
     let published = SharedFile::open(&place.join("published")).unwrap();
     let polls = subscribe_traced(place, &mut subscriber, feed.messages(), |next| {
         let end = (next - 1) / feed.messages_per_flush * feed.messages_per_flush + feed.messages_per_flush + 1;

@@ -271,6 +271,17 @@ impl Lines {
         state.has_heard.then_some(state.next)
     }
 
+    /// When a line was heard last; none before it is heard.
+    pub(crate) fn heard_at(&self, line: Line) -> Option<Nanos> {
+        let state = &self.states[line.index()];
+        state.has_heard.then_some(state.heard_at)
+    }
+
+    /// Whether it was told last of a line that it is silent.
+    pub(crate) fn is_silent(&self, line: Line) -> bool {
+        matches!(self.states[line.index()].condition, Condition::Silent(_))
+    }
+
     /// Whether the numbers of a line have begun again.
     pub(crate) fn is_rewound(&self, line: Line) -> bool {
         self.states[line.index()].rewound_to.is_some()

@@ -40,6 +40,8 @@ pub struct GapRecord {
 #[derive(Clone, Debug)]
 pub(crate) struct Records {
     records: VecDeque<GapRecord>,
+    /// How many there were, with those that are forgotten.
+    count: u64,
 }
 
 impl Records {
@@ -61,10 +63,15 @@ impl Records {
         let mut records = VecDeque::new();
         records.resize(RECORDS, filler);
         records.clear();
-        Self { records }
+        Self { records, count: 0 }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count
     }
 
     pub(crate) fn push(&mut self, record: GapRecord) {
+        self.count += 1;
         if self.records.len() == RECORDS {
             self.records.pop_front();
         }

@@ -5,6 +5,7 @@ use crate::line::{self, DropCount, LineSettings, LineSource};
 use crate::offset::Offset;
 use crate::path::{Path, Receive};
 use crate::ring::{Beginning, RingTarget};
+use crate::stats::{Own, StatsSettings};
 use crate::subscriber::{LinePath, Subscriber};
 use crate::target::{Address, TargetSocket};
 use crate::warm::Warmer;
@@ -12,8 +13,11 @@ use seqcast_recovery::{
     GapPolicy, Impairment, ImpairmentConfig, Line, Nanos, RequestConfig, RewindPolicy, SessionChoice, Start,
     Subscription, SubscriptionConfig,
 };
+use seqcast_stats::{CreateError, Unit};
 use seqcast_transport::{Clock, ConnectedSocket, Inbox, Interface, WAIT_LIMIT};
+use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The most request addresses: what can be waited for at once, less the lines.
@@ -29,6 +33,7 @@ pub struct SubscriberBuilder {
     /// By `Line::index`, and behind them that of the request addresses.
     impairments: [Option<ImpairmentConfig>; 3],
     config: SubscriptionConfig,
+    stats: StatsSettings,
 }
 
 impl SubscriberBuilder {
@@ -46,6 +51,7 @@ impl SubscriberBuilder {
             keep_warm: None,
             impairments: [None; 3],
             config: SubscriptionConfig { session, ..SubscriptionConfig::default() },
+            stats: StatsSettings::default(),
         }
     }
 
@@ -210,6 +216,41 @@ impl SubscriberBuilder {
         self
     }
 
+    /// Keeps counters in a file of its own in this directory, for others on this host to read while it runs
+    /// ([`seqcast_stats`]), such as [`DEFAULT_DIRECTORY`](crate::DEFAULT_DIRECTORY); it goes with the subscriber. The thread that
+    /// polls writes it, without a system call; [`Subscriber::timeout`] is then a second at the most, so that it is seen to live.
+    /// A directory that cannot be written is warned of, and nothing else is lost. Off unless set.
+    #[must_use]
+    pub fn stats(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.stats.directory = Some(directory.into());
+        self
+    }
+
+    /// Says in that file something that does not change, by a name of its own: lower-case words joined by underscores.
+    #[must_use]
+    pub fn stats_fact(mut self, name: &str, text: &str) -> Self {
+        self.stats.facts.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Makes room in that file for a number of the application's own that only grows, by a name of its own: lower-case words
+    /// joined by underscores. [`Subscriber::stats_cell`] hands it out.
+    #[must_use]
+    pub fn stats_counter(self, name: &str, unit: Unit) -> Self {
+        self.stats_own(name, unit, true)
+    }
+
+    /// As [`Self::stats_counter`], for a number that goes up and down.
+    #[must_use]
+    pub fn stats_gauge(self, name: &str, unit: Unit) -> Self {
+        self.stats_own(name, unit, false)
+    }
+
+    fn stats_own(mut self, name: &str, unit: Unit, is_counter: bool) -> Self {
+        self.stats.own.push(Own { name: name.to_owned(), unit, is_counter });
+        self
+    }
+
     /// The seed of the jitter of retries. 0 unless set.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -222,6 +263,10 @@ impl SubscriberBuilder {
     /// # Errors
     ///
     /// Names the setting that cannot be had, and the mend.
+    ///
+    /// # Panics
+    ///
+    /// When a name for the file of counters is none, or the unit of a number there is [`Unit::Session`].
     pub fn open(mut self) -> Result<Subscriber, OpenError> {
         if self.config.start == Start::At(0) {
             return Err(OpenError::StartZero);
@@ -256,7 +301,7 @@ impl SubscriberBuilder {
         for &address in &self.recover_from {
             let socket = self.open_target(self.own_address(&interfaces)?, address)?;
             let LineSettings { coalescing, receive_times, .. } = self.line_settings;
-            let address = Address::open(socket, coalescing, receive_times).map_err(OpenError::ReceiveTimes)?;
+            let address = Address::open(socket, address, coalescing, receive_times).map_err(OpenError::ReceiveTimes)?;
             targets.push(self.target(targets.len(), TargetSocket::Address(Box::new(address))));
         }
         let warm = |interval| Warmer::open(self.own_address(&interfaces)?, interval);
@@ -265,7 +310,34 @@ impl SubscriberBuilder {
         self.config.request_targets = targets.len();
         let mut subscriber = Subscriber::new(Subscription::new(self.config, Clock::now()), lines, targets, warmer);
         subscriber.receive_times = self.config.receive_times;
+        match self.stats.open(&subscriber, &self.facts()) {
+            Ok(stats) => subscriber.recorder.keep(stats, self.config.receive_times),
+            Err(error) => warn_of(&error),
+        }
+        subscriber.refresh_stats(Clock::now());
         Ok(subscriber)
+    }
+
+    /// What the file of counters says of the settings.
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let lines = ["line_a", "line_b"].into_iter().zip(&self.lines);
+        let mut facts: Vec<_> = lines.filter_map(|(name, source)| Some((name, source.as_ref()?.to_string()))).collect();
+        if !self.recover_from.is_empty() {
+            let addresses: Vec<_> = self.recover_from.iter().map(ToString::to_string).collect();
+            facts.push(("recover_from", addresses.join(",")));
+        }
+        facts.push(("interface", self.line_settings.interface.clone()));
+        let gap_policy = match self.config.gap_policy {
+            GapPolicy::Wait { give_up } => format!("wait:{:?}", give_up.as_duration()),
+            GapPolicy::Skip => "skip".to_owned(),
+            GapPolicy::Stop => "stop".to_owned(),
+        };
+        let rewind_policy = match self.config.rewind_policy {
+            RewindPolicy::StartOver => "follow",
+            RewindPolicy::Stop => "stop",
+        };
+        facts.extend([("gap_policy", gap_policy), ("rewind_policy", rewind_policy.to_owned())]);
+        facts
     }
 
     /// Requests leave from the interface of the first line that has one, or else from the builder's.
@@ -294,4 +366,10 @@ impl SubscriberBuilder {
         let config = self.impairments[kind].filter(|config| !config.is_none())?;
         Some(Impairment::new(&config, kind as u64 + index))
     }
+}
+
+/// Says that there are no counters for others to read.
+fn warn_of(error: &CreateError) {
+    let why = error.source().map(ToString::to_string).unwrap_or_default();
+    tracing::warn!("{error}: {why}");
 }

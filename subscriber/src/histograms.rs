@@ -1,8 +1,7 @@
 //! How long things took, as histograms.
 
 use hdrhistogram::Histogram;
-use seqcast_recovery::{Event, Line, Nanos};
-use std::ops::ControlFlow;
+use seqcast_recovery::Line;
 
 /// The longest time that is told apart from longer ones, in nanoseconds: a minute.
 const LONGEST_NS: u64 = 60_000_000_000;
@@ -21,22 +20,5 @@ impl Histograms {
     pub(crate) fn new() -> Self {
         let histogram = || Histogram::new_with_bounds(1, LONGEST_NS, 2).expect("the bounds are in order");
         Self { recovery: histogram(), leads: Line::ALL.map(|_| histogram()) }
-    }
-
-    /// Hands every event on to `sink`, and records those that say how long something took.
-    pub(crate) fn recording(
-        &mut self,
-        sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> impl FnMut(Event<'_>) -> ControlFlow<()> {
-        |event| {
-            if let Event::Recovered(recovered) = &event {
-                self.recovery.saturating_record(recovered.elapsed.0);
-            }
-            sink(event)
-        }
-    }
-
-    pub(crate) fn record_lead(&mut self, (line, lead): (Line, Nanos)) {
-        self.leads[line.index()].saturating_record(lead.0);
     }
 }

@@ -33,6 +33,8 @@
 //! * A subscriber that is too slow is overwritten, and told so exactly; it never slows the publisher or its neighbours.
 //! * [`Subscriber::wait_until_caught_up`] returns when the subscriber is live; [`Subscriber::headroom`] says how far it may fall
 //!   behind a ring on this host.
+//! * [`SubscriberBuilder::stats`] lets others on this host see how it does: counters, gauges, histograms and the latest gaps in a
+//!   small file in memory.
 //! * To wait instead of spinning:
 //!   `idle.idle_until_readable(work, subscriber.fds(), subscriber.timeout().map(Into::into))?` with
 //!   [`IdleStrategy::Block`], or register the subscriber with mio.
@@ -47,7 +49,9 @@ mod intake;
 mod line;
 mod offset;
 mod path;
+mod recorder;
 mod ring;
+mod stats;
 mod subscriber;
 mod target;
 mod warm;
@@ -65,5 +69,6 @@ pub use seqcast_recovery::{
     ImpairmentCounters, Line, LineCounters, Loss, LossCause, Message, Nanos, NewSession, PreviousSession, Recovered,
     RequestConfig, RewindPolicy, Rewound, SessionChoice, Source, Start, Status, Subscription,
 };
+pub use seqcast_stats::{Cell, DEFAULT_DIRECTORY, Unit};
 pub use seqcast_transport::{Idle, IdleStrategy, PinError, pin_to_core};
 pub use subscriber::{Subscriber, SubscriberCounters};

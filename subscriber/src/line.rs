@@ -164,11 +164,7 @@ pub(crate) fn open(
         }
     };
     let socket = socket.map_err(|error| OpenError::Line(line, error))?;
-    let buffer = match &socket {
-        UdpSocket::Multicast(socket) => socket.buffer(),
-        UdpSocket::Unicast(socket) => socket.buffer(),
-    };
-    warn_if_partial(&format_args!("line {line:?}"), buffer);
+    warn_if_partial(&format_args!("line {line:?}"), socket.buffer());
     if let Some(time) = settings.busy_poll {
         set_busy_poll(socket.as_raw_fd(), time).map_err(|error| OpenError::BusyPoll(line, error))?;
     }
@@ -200,6 +196,18 @@ impl LineSocket {
         }
     }
 
+    pub(crate) fn is_ring(&self) -> bool {
+        matches!(self.socket, Socket::Ring(_))
+    }
+
+    /// The receive buffer that was granted, unless it is a ring.
+    pub(crate) fn buffer(&self) -> Option<BufferGrant> {
+        match &self.socket {
+            Socket::Udp(socket, _) => Some(socket.buffer()),
+            Socket::Ring(_) => None,
+        }
+    }
+
     /// When to look again, if nothing tells that something has come.
     pub(crate) fn look_at(&self) -> Option<Nanos> {
         match &self.socket {
@@ -216,6 +224,13 @@ enum UdpSocket {
 }
 
 impl UdpSocket {
+    fn buffer(&self) -> BufferGrant {
+        match self {
+            Self::Multicast(socket) => socket.buffer(),
+            Self::Unicast(socket) => socket.buffer(),
+        }
+    }
+
     /// Takes the next datagram into `buffer`: its length, and its sender if asked for.
     #[inline]
     fn recv(&self, buffer: &mut [u8], tells_sender: bool) -> io::Result<Option<(usize, Option<SocketAddrV4>)>> {
@@ -273,7 +288,7 @@ pub(crate) fn warn_if_partial(what: &impl fmt::Display, buffer: BufferGrant) {
     if let Some(asked_bytes) = asked_bytes.filter(|&asked_bytes| asked_bytes > granted_bytes) {
         tracing::warn!(
             "{what}: the receive buffer has {granted_bytes} bytes instead of {asked_bytes}; to allow more: \
-             sysctl -w net.core.rmem_max={asked_bytes}"
+             sysctl -w net.core.rmem_max={asked_bytes}; to ask for less: receive_buffer_bytes, --receive-buffer"
         );
     }
 }

@@ -4,12 +4,15 @@ use crate::builder::SubscriberBuilder;
 use crate::histograms::Histograms;
 use crate::line::{DropCount, LineSocket};
 use crate::path::{Arrival, Path};
+use crate::recorder::Recorder;
+use crate::stats::{Cycle, Stats, View};
 use crate::target::TargetSocket;
 use crate::warm::Warmer;
 use seqcast_protocol::{SequenceNumber, SessionId};
 use seqcast_recovery::{
     Counters, Event, Headroom, Impairment, ImpairmentCounters, Line, Nanos, SessionChoice, Source, Subscription,
 };
+use seqcast_stats::Cell;
 use seqcast_transport::{Clock, Place, is_busy_polled};
 use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
@@ -74,7 +77,7 @@ pub struct Subscriber {
     fds: Vec<RawFd>,
     /// How many of them are the lines'.
     line_fds: usize,
-    histograms: Histograms,
+    pub(crate) recorder: Recorder,
     kernel_drops: u64,
     requests_refused: u64,
     socket_errors: u64,
@@ -107,7 +110,7 @@ impl Subscriber {
             cut_at: None,
             fds,
             line_fds,
-            histograms: Histograms::new(),
+            recorder: Recorder::new(),
             kernel_drops: 0,
             requests_refused: 0,
             socket_errors: 0,
@@ -133,7 +136,11 @@ impl Subscriber {
     /// it was given counts as handled, and the next call goes on behind it.
     pub fn try_poll(&mut self, mut on_event: impl FnMut(Event<'_>) -> ControlFlow<()>, limit: usize) -> usize {
         let now = Clock::now();
-        let mut room = limit.max(1);
+        if let Some(stats) = self.recorder.stats_mut() {
+            stats.begin_cycle(now);
+        }
+        let limit = limit.max(1);
+        let mut room = limit;
         let mut events = 0;
         let datagrams = self.duty_cycle(now, &mut |event| {
             events += 1;
@@ -141,7 +148,13 @@ impl Subscriber {
             on_event(event)?;
             if room == 0 { Break(()) } else { Continue(()) }
         });
-        events + datagrams
+        let work = events + datagrams;
+        if let Some(stats) = self.recorder.stats_mut()
+            && stats.end_cycle(Cycle { at: now, messages: limit - room, datagrams, work }, &self.subscription)
+        {
+            self.refresh_stats(now);
+        }
+        work
     }
 
     /// The sockets to wait for when there is nothing to do: the lines', and the request addresses' while an answer may
@@ -165,7 +178,8 @@ impl Subscriber {
         }
         let rest = |line: &LinePath| self.subscription.can_rest(line.line).then_some(line.look_at);
         let lines = self.lines.iter().flat_map(|line| [line.path.due(), line.path.socket.look_at(), rest(line)]);
-        let others = [self.subscription.timeout(), self.warmer.as_ref().map(Warmer::due)];
+        let stats = self.recorder.stats().map(Stats::due);
+        let others = [self.subscription.timeout(), self.warmer.as_ref().map(Warmer::due), stats];
         let due = lines.chain(self.targets.iter().map(Path::due)).chain(others).flatten().min();
         due.map(|due| (due - Clock::now()).as_duration())
     }
@@ -189,8 +203,11 @@ impl Subscriber {
     /// `None` without a ring line, for over the network nobody tells: a request address names the oldest number only when what
     /// was asked for is already overwritten. `None` also as long as the ring is not there, is empty, or holds another session.
     pub fn headroom(&mut self) -> Option<Headroom> {
+        self.headroom_at(Clock::now())
+    }
+
+    pub(crate) fn headroom_at(&mut self, now: Nanos) -> Option<Headroom> {
         let (session, next) = (self.session()?, self.next()?);
-        let now = Clock::now();
         let rings = self.lines.iter_mut().filter_map(|line| line.path.socket.ring());
         rings.filter_map(|ring| ring.headroom(now, session, next)).max_by_key(|headroom| headroom.messages)
     }
@@ -212,16 +229,27 @@ impl Subscriber {
     /// How long things took so far.
     #[must_use]
     pub fn histograms(&self) -> &Histograms {
-        &self.histograms
+        &self.recorder.histograms
+    }
+
+    /// The file in which it keeps counters for others to read ([`SubscriberBuilder::stats`]), if it does.
+    #[must_use]
+    pub fn stats_path(&self) -> Option<&std::path::Path> {
+        self.recorder.stats().map(Stats::path)
+    }
+
+    /// The word in that file of a number of the application's own
+    /// ([`SubscriberBuilder::stats_counter`], [`SubscriberBuilder::stats_gauge`]); `None` when there is no such file or number.
+    #[must_use]
+    pub fn stats_cell(&self, name: &str) -> Option<Cell> {
+        self.recorder.stats()?.own(name)
     }
 
     /// What it has done so far.
     #[must_use]
     pub fn counters(&self) -> SubscriberCounters {
-        let lines = self.lines.iter().filter_map(|line| line.path.impairment.as_ref());
-        let impairments = lines.chain(self.targets.iter().filter_map(|path| path.impairment.as_ref()));
         let mut impairment = ImpairmentCounters::default();
-        for counters in impairments.map(Impairment::counters) {
+        for counters in self.impairments().map(Impairment::counters) {
             impairment.datagrams += counters.datagrams;
             impairment.dropped += counters.dropped;
             impairment.duplicated += counters.duplicated;
@@ -236,6 +264,25 @@ impl Subscriber {
             requests_refused: self.requests_refused,
             socket_errors: self.socket_errors,
             impairment,
+        }
+    }
+
+    fn impairments(&self) -> impl Iterator<Item = &Impairment> {
+        let lines = self.lines.iter().filter_map(|line| line.path.impairment.as_ref());
+        lines.chain(self.targets.iter().filter_map(|path| path.impairment.as_ref()))
+    }
+
+    /// Whether anything is done to datagrams on purpose.
+    pub(crate) fn has_impairment(&self) -> bool {
+        self.impairments().next().is_some()
+    }
+
+    /// Copies what is counted into the file of counters, if there is one.
+    #[cold]
+    pub(crate) fn refresh_stats(&mut self, now: Nanos) {
+        let view = View::of(self, now);
+        if let Some(stats) = self.recorder.stats_mut() {
+            stats.refresh(now, &view, &self.subscription);
         }
     }
 
@@ -265,7 +312,7 @@ impl Subscriber {
                 Held::Line { index, place } => self.lines[index].path.datagram(place),
                 Held::Answer { target, place } => self.targets[target].datagram(place),
             };
-            self.subscription.resume(datagram, &mut self.histograms.recording(sink))?;
+            self.subscription.resume(datagram, &mut self.recorder.recording(sink))?;
             self.held = None;
         }
         if let Some(cut_at) = self.cut_at {
@@ -288,7 +335,7 @@ impl Subscriber {
         if self.subscription.has_unraised_gap() {
             self.attribute_gaps();
         }
-        self.subscription.advance(now, &mut self.histograms.recording(sink))
+        self.subscription.advance(now, &mut self.recorder.recording(sink))
     }
 
     fn receive_lines(
@@ -322,10 +369,9 @@ impl Subscriber {
                 if self.receive_times {
                     self.subscription.set_received_at(path.received_at());
                 }
-                let flow =
-                    self.subscription.handle_datagram(now, source, datagram, &mut self.histograms.recording(sink));
+                let flow = self.subscription.handle_datagram(now, source, datagram, &mut self.recorder.recording(sink));
                 if let Some(lead) = self.subscription.take_lead() {
-                    self.histograms.record_lead(lead);
+                    self.recorder.note_lead(lead);
                 }
                 if flow.is_break() {
                     self.held = Some(Held::Line { index, place });
@@ -367,8 +413,7 @@ impl Subscriber {
                 if self.receive_times {
                     self.subscription.set_received_at(path.received_at());
                 }
-                let flow =
-                    self.subscription.handle_datagram(now, source, datagram, &mut self.histograms.recording(sink));
+                let flow = self.subscription.handle_datagram(now, source, datagram, &mut self.recorder.recording(sink));
                 if flow.is_break() {
                     self.held = Some(Held::Answer { target, place });
                     return flow;

@@ -7,6 +7,7 @@ use seqcast_protocol::{HEADER_BYTES, Request};
 use seqcast_recovery::{MAX_RUN_PACKETS, Nanos, Run};
 use seqcast_transport::{ConnectedSocket, Inbox, can_segment};
 use std::io;
+use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, RawFd};
 
 /// Bytes of a request, which is a header.
@@ -16,6 +17,8 @@ const REQUEST_BYTES: usize = HEADER_BYTES;
 #[derive(Debug)]
 pub(crate) struct Address {
     socket: ConnectedSocket,
+    /// Whom it asks.
+    peer: SocketAddrV4,
     intake: Intake,
     pending: [u8; MAX_RUN_PACKETS * REQUEST_BYTES],
     used: usize,
@@ -25,11 +28,16 @@ pub(crate) struct Address {
 
 impl Address {
     /// `coalescing` and `tells_times` as those of a line.
-    pub(crate) fn open(socket: ConnectedSocket, coalescing: bool, tells_times: bool) -> io::Result<Self> {
+    pub(crate) fn open(
+        socket: ConnectedSocket,
+        peer: SocketAddrV4,
+        coalescing: bool,
+        tells_times: bool,
+    ) -> io::Result<Self> {
         let fd = socket.as_raw_fd();
         let intake = Intake::open(fd, coalescing, tells_times)?;
         let pending = [0; MAX_RUN_PACKETS * REQUEST_BYTES];
-        Ok(Self { socket, intake, pending, used: 0, segments: can_segment(fd) })
+        Ok(Self { socket, peer, intake, pending, used: 0, segments: can_segment(fd) })
     }
 
     fn push(&mut self, request: Request) -> io::Result<()> {
@@ -75,6 +83,14 @@ impl TargetSocket {
                 ring.ask(request);
                 Ok(())
             }
+        }
+    }
+
+    /// Where requests leave from, and where they go; none of a ring.
+    pub(crate) fn addresses(&self) -> Option<(SocketAddrV4, SocketAddrV4)> {
+        match self {
+            Self::Address(address) => Some((address.socket.local_address().ok()?, address.peer)),
+            Self::Ring(_) => None,
         }
     }
 

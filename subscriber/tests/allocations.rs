@@ -2,6 +2,7 @@
 
 use seqcast_publisher::Publisher;
 use seqcast_recovery::Nanos;
+use seqcast_stats::Snapshot;
 use seqcast_subscriber::{Event, ImpairmentConfig, Line, LineSource, Start, Subscriber};
 use seqcast_transport::Clock;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -101,6 +102,7 @@ fn allocations(inline: bool, two_lines: bool) -> (u64, Subscriber) {
         .start(Start::At(1))
         .keep_warm(std::time::Duration::from_millis(1))
         .compare_copies(two_lines)
+        .stats(env!("CARGO_TARGET_TMPDIR"))
         .impair("loss=2%,burst=3,reorder=1%,duplicate=1%,seed=5".parse::<ImpairmentConfig>().unwrap());
     for (line, group) in Line::ALL.into_iter().zip(["239.255.79.1", "239.255.79.2"]).take(1 + usize::from(two_lines)) {
         let address = format!("{group}:{port}@127.0.0.1");
@@ -129,6 +131,8 @@ fn a_million_messages_are_passed_and_recovered_without_an_allocation() {
     for (inline, two_lines) in [(true, false), (false, false), (true, true)] {
         let (allocations, subscriber) = allocations(inline, two_lines);
         let counters = subscriber.counters().subscription;
+        let stats = Snapshot::read(subscriber.stats_path().unwrap()).unwrap();
+        assert!(stats.value("messages", &[]).is_some_and(|messages| messages > WARM_UP), "counters are kept");
         assert!(counters.recovered > 0 && counters.requests > 0, "{counters:?}");
         assert_eq!(allocations, 0, "inline {inline}, two lines {two_lines}: {counters:?}");
     }

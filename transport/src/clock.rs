@@ -21,10 +21,15 @@ impl Clock {
     /// Reads the calendar clock: microseconds since 1970-01-01 00:00 UTC, 0 before. It may jump, so nothing is timed
     /// by it; it names sessions.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the calendar clock enters here and nowhere else")]
     pub fn unix_micros() -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        Self::unix_nanos().0 / 1_000
+    }
+
+    /// As [`Self::unix_micros`], in nanoseconds: what the times at which the kernel took datagrams in are compared with.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the calendar clock enters here and nowhere else")]
+    pub fn unix_nanos() -> Nanos {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().into()
     }
 }
 

@@ -83,6 +83,15 @@ impl ConnectedSocket {
         messages::send(self.socket.as_raw_fd(), std::iter::once((run, None))).map(|_| ())
     }
 
+    /// The address and port that datagrams leave with.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error.
+    pub fn local_address(&self) -> io::Result<SocketAddrV4> {
+        crate::unicast::ipv4(self.socket.local_addr()?)
+    }
+
     /// The receive buffer that was granted.
     #[must_use]
     pub const fn buffer(&self) -> BufferGrant {

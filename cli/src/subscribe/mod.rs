@@ -10,6 +10,8 @@ use crate::interrupt::Interrupt;
 use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress, SOURCE_FORM};
 use crate::outcome::{Condition, Outcome, chain};
 use crate::output::{Output, OutputError, OutputFormat};
+use crate::output_times::OutputTimes;
+use crate::stats_option::StatsOption;
 use crate::thread::ThreadOptions;
 use listener::Listener;
 use seqcast_subscriber::{
@@ -79,6 +81,9 @@ pub struct Options {
     silent_after: Option<Duration>,
     #[command(flatten)]
     thread: ThreadOptions,
+    /// Ask the kernel for a receive buffer of so many bytes for each socket [default: 4MiB]
+    #[arg(long, value_name = "BYTES", value_parser = options::bytes)]
+    receive_buffer: Option<usize>,
     /// Keep the sending of requests warm with a datagram to itself at this interval, 50us to 1ms, when there is nothing to do
     #[arg(long, value_name = "DURATION", value_parser = options::positive_duration)]
     keep_warm: Option<Duration>,
@@ -102,6 +107,8 @@ pub struct Options {
     /// or only those of line a, of line b, or the answers. May be repeated
     #[arg(long, value_name = "[a:|b:|answers:]IMPAIRMENT", value_parser = impairment)]
     impair: Vec<(ImpairedPath, ImpairmentConfig)>,
+    #[command(flatten)]
+    stats: StatsOption,
     /// Print the summary as JSON on standard output; on standard error where messages go to standard output
     #[arg(long)]
     json: bool,
@@ -178,8 +185,9 @@ fn subscribe(options: &Options) -> Result<Outcome, Outcome> {
     let mut subscriber = open(options, resumed)?;
     options.thread.prepare()?;
     let path = options.output.as_deref().unwrap_or(Path::new("-"));
-    let output = Output::open_at(path, format, &interrupt, resumed.map(|offset| offset.position))
+    let mut output = Output::open_at(path, format, &interrupt, resumed.map(|offset| offset.position))
         .map_err(|error| Outcome::unwritable(path, &error))?;
+    output.measure(OutputTimes::of(&subscriber));
     let has_stdout = path.as_os_str() == "-" && format != OutputFormat::None;
     let mut listener = Listener::new(output, offset, options.start);
     let started = Clock::now();
@@ -255,6 +263,14 @@ fn open(options: &Options, resumed: Option<Offset>) -> Result<Subscriber, Outcom
     if let Some(source) = &options.line_b {
         builder = builder.line(Line::B, source.clone());
     }
+    if let Some(bytes) = options.receive_buffer {
+        builder = builder.receive_buffer_bytes(Some(bytes));
+    }
+    if let Some(directory) = options.stats.directory() {
+        let idle = options.idle.to_string();
+        builder = builder.stats(directory).stats_fact("command", &command_line()).stats_fact("idle", &idle);
+        builder = OutputTimes::describe(builder);
+    }
     builder.open().map_err(|error| match error {
         OpenError::Interface(line, _) => Outcome::option(options::interface_or_line(line), &error),
         OpenError::Line(line, _) => Outcome::option(options::line(line), &error),
@@ -263,4 +279,10 @@ fn open(options: &Options, resumed: Option<Offset>) -> Result<Subscriber, Outcom
         OpenError::RecoverFrom(..) => Outcome::option("--recover-from", &error),
         _ => Outcome::settings(&error),
     })
+}
+
+/// What this process was told to do.
+fn command_line() -> String {
+    let arguments: Vec<_> = std::env::args_os().skip(1).map(|it| it.to_string_lossy().into_owned()).collect();
+    arguments.join(" ")
 }

@@ -22,6 +22,9 @@ pub(crate) const PATIENCE: Nanos = Nanos::from_secs(60);
 /// The distance between two looks at something that is waited for.
 const TICK: Nanos = Nanos::from_millis(5);
 
+/// The subcommands that keep counters, for all of the host to see unless told otherwise.
+const KEEPS_COUNTERS: [&str; 1] = ["subscribe"];
+
 /// Sleeps.
 pub(crate) fn pause(time: Nanos) {
     let end = Clock::now() + time;
@@ -98,10 +101,20 @@ impl Place {
         self.requests
     }
 
-    /// `seqcast ARGUMENTS`.
+    /// Where this test's commands keep their counters.
+    pub(crate) fn stats(&self) -> PathBuf {
+        self.path("stats")
+    }
+
+    /// `seqcast ARGUMENTS`; counters are kept in this test's directory.
     pub(crate) fn seqcast(&self, arguments: &[&str]) -> Seqcast<'_> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_seqcast"));
-        command.args(arguments).stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
+        let (subcommand, options) = arguments.split_at(1.min(arguments.len()));
+        command.args(subcommand);
+        if subcommand.iter().any(|subcommand| KEEPS_COUNTERS.contains(subcommand)) {
+            command.arg("--stats").arg(self.stats());
+        }
+        command.args(options).stdin(Stdio::null()).env_remove("RUST_BACKTRACE");
         Seqcast { command, place: self, has_output_pipe: false }
     }
 
@@ -250,6 +263,11 @@ impl Running {
     /// Whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal.

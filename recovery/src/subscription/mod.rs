@@ -2,10 +2,11 @@
 //!
 //! This file routes between the mechanisms: [`GapSet`] (what is missing), [`ReorderWindow`] (what waits beyond it),
 //! the requester (what to ask for), the reports (what the application knows of it), liveness. What arrives is in
-//! `intake`, what the application is told in `delivery`.
+//! `intake`, what the application is told in `delivery`, what whoever watches wants to know in `standing`.
 
 mod delivery;
 mod intake;
+mod standing;
 
 use crate::config::{GapPolicy, SessionChoice, Start, SubscriptionConfig};
 use crate::copies::Copies;

@@ -191,6 +191,8 @@ fn a_line_that_falls_silent_or_behind_is_told_of_once_and_when_it_is_back() {
         (4_100, Status::LineSilent { line: other, elapsed: millis(3_050) }),
     ];
     assert_eq!(statuses(&mut subscription, &packets), expected);
+    let heard = |line| (subscription.is_line_silent(line), subscription.line_heard_at(line));
+    assert_eq!(Line::ALL.map(heard), [(true, Some(millis(1_050))), (false, Some(millis(5_000)))]);
 }
 
 #[test]
@@ -219,6 +221,7 @@ fn a_line_that_is_never_heard_is_told_of() {
     let packets: Vec<_> = (1..=50).map(|number| (100 * number, B, packet("ONE", number, number + 1))).collect();
     let silent = Status::LineSilent { line: Line::A, elapsed: Nanos::from_secs(3) };
     assert_eq!(statuses(&mut subscription, &packets), [(3_100, silent)]);
+    assert_eq!((subscription.is_line_silent(Line::A), subscription.line_heard_at(Line::A)), (true, None));
 }
 
 #[test]
@@ -245,6 +248,9 @@ fn the_life_of_a_gap_is_remembered() {
     driven.now = driven.now + micros(7);
     driven.take(TARGET, &packet("ONE", 5, 6));
     assert_eq!(driven.subscription.records().len(), 0, "it is open");
+    let open: Vec<_> = driven.subscription.missing().map(|gap| (gap.range, gap.requests, gap.elapsed)).collect();
+    assert_eq!(open, [(SequenceRange::new(5, 8), 1, micros(27))]);
+    assert_eq!((driven.subscription.held_up_since(), driven.subscription.settled_gaps()), (Some(micros(350)), 0));
     driven.now = driven.now + micros(3);
     assert_eq!(driven.take(B, &packet("ONE", 7, 8)), [Message(7), Recovered(5, 8, UNKNOWN), Message(8)]);
     let record = GapRecord {
@@ -262,6 +268,8 @@ fn the_life_of_a_gap_is_remembered() {
         elapsed: micros(30),
     };
     assert_eq!(driven.subscription.records().collect::<Vec<_>>(), [&record]);
+    assert_eq!((driven.subscription.held_up_since(), driven.subscription.settled_gaps()), (None, 1));
+    assert_eq!(driven.subscription.missing().count(), 0);
 
     let found_at = driven.now;
     driven.take(LINE, &heartbeat("ONE", 10));
