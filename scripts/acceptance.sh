@@ -81,7 +81,7 @@ subscribe() {
 }
 
 publish() {
-    "$SEQCAST" publish --json --line-a "$line" --requests "$requests" --linger 60s "$@"
+    "$SEQCAST" publish --json --stats none --line-a "$line" --requests "$requests" --linger 60s "$@"
 }
 
 # transfer NAME INPUT PACE IMPAIRMENT...: one subscriber for each impairment.

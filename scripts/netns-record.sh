@@ -99,7 +99,7 @@ done
 # What a line has lost is counted from its first packet to its last: a second of heartbeats, about ten, goes before the
 # messages and after them.
 mkfifo "$directory/pipe"
-ip netns exec "$space-publisher" "$SEQCAST" publish --no-segmentation --session RECORD --input - --format blocks --pace "$pace" \
+ip netns exec "$space-publisher" "$SEQCAST" publish --stats none --no-segmentation --session RECORD --input - --format blocks --pace "$pace" \
     --line-a "${groups[0]}:$port@10.78.1.1" --line-b "${groups[1]}:$port@10.78.1.1" --requests none --linger 1s \
     <"$directory/pipe" 2>"$directory/publish.log" &
 publisher=$!

@@ -194,7 +194,7 @@ transfer() {
     rm -f "$directory"/{*.output,*.log,pipe}
     if [[ $scenario == source ]]; then
         group_a=232.77.1.1 group_b=232.77.2.1 source_a=,source=10.77.1.1 source_b=,source=10.77.2.1
-        ip netns exec "$space-stranger" "$SEQCAST" publish --session STRANGER --input "$directory/input" --pace 1000/s \
+        ip netns exec "$space-stranger" "$SEQCAST" publish --stats none --session STRANGER --input "$directory/input" --pace 1000/s \
             --line-a "$group_a:$port@10.77.1.2" --line-b "$group_b:$port@10.77.2.2" --requests none --linger 0s \
             2>"$directory/stranger.log" &
         stranger=$!
@@ -203,7 +203,7 @@ transfer() {
     mkfifo "$directory/pipe"
     lines=(--line-a "$group_a:$port@10.77.1.1")
     [[ $scenario == single ]] || lines+=(--line-b "$group_b:$port@10.77.2.1")
-    ip netns exec "$space-publisher" "$SEQCAST" publish --no-segmentation --session NETNS --input - --format blocks --pace "$pace" \
+    ip netns exec "$space-publisher" "$SEQCAST" publish --stats none --no-segmentation --session NETNS --input - --format blocks --pace "$pace" \
         "${lines[@]}" --requests "$requests" --linger "${patience_s}s" \
         <"$directory/pipe" 2>"$directory/publisher.log" &
     publisher=$!

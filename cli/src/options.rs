@@ -160,6 +160,13 @@ pub fn session(text: &str) -> Result<SessionId, String> {
     text.parse().map_err(|error| format!("'{text}': {error}"))
 }
 
+/// What this process was told to do.
+#[must_use]
+pub fn command_line() -> String {
+    let arguments: Vec<_> = std::env::args_os().skip(1).map(|it| it.to_string_lossy().into_owned()).collect();
+    arguments.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

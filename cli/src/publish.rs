@@ -10,6 +10,7 @@ use crate::progress::{Progress, count, thousands};
 use crate::repair::{self, RepairOptions};
 use crate::replay::Replay;
 use crate::standard_input::{self, StandardInput, is_not_there_yet};
+use crate::stats_option::StatsOption;
 use crate::thread::ThreadOptions;
 use crate::times;
 use hdrhistogram::Histogram;
@@ -98,6 +99,8 @@ pub struct Options {
     linger: Duration,
     #[command(flatten)]
     thread: ThreadOptions,
+    #[command(flatten)]
+    stats: StatsOption,
     /// Print the summary as JSON on standard output
     #[arg(long)]
     json: bool,
@@ -217,6 +220,9 @@ fn open(options: &Options) -> Result<Publisher, Outcome> {
     }
     if let Some(file) = &options.ring {
         builder = builder.ring(file);
+    }
+    if let Some(directory) = options.stats.directory() {
+        builder = builder.stats(directory).stats_fact("command", &options::command_line());
     }
     let builder = options.repair.apply_to_thread(options.repair.apply(builder));
     builder.open().map_err(|error| match option_of(&error) {

@@ -7,6 +7,7 @@ use crate::outcome::{Condition, Outcome};
 use crate::progress::count;
 use crate::publish::option_of;
 use crate::repair::{self, RepairOptions};
+use crate::stats_option::StatsOption;
 use seqcast_protocol::SessionId;
 use seqcast_publisher::{
     ClientReport, Headroom, Line, LineDestination, OpenError, Publisher, Retransmitter, RingFileError,
@@ -55,6 +56,8 @@ pub struct Options {
     /// The longest answer, 64 to 65507 bytes, without IP and UDP headers
     #[arg(long, value_name = "BYTES", default_value = "1472", value_parser = options::bytes)]
     max_datagram: usize,
+    #[command(flatten)]
+    stats: StatsOption,
     /// Print the summary as JSON on standard output
     #[arg(long)]
     json: bool,
@@ -109,6 +112,9 @@ fn open(options: &Options, interrupt: &Interrupt) -> Result<Option<Retransmitter
         }
         if let Some(ttl) = options.ttl {
             builder = builder.ttl(ttl);
+        }
+        if let Some(directory) = options.stats.directory() {
+            builder = builder.stats(directory).stats_fact("command", &options::command_line());
         }
         match options.repair.apply(builder).open_retransmitter() {
             Ok(retransmitter) => return Ok(Some(retransmitter)),

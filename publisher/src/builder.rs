@@ -7,6 +7,7 @@ use crate::outbox::Outbox;
 use crate::publisher::{Publisher, Service};
 use crate::retransmitter::{REQUEST_BUFFER_BYTES, Retransmitter, RetransmitterCounters};
 use crate::ring::{self, Ring};
+use crate::stats;
 use crate::thread::RetransmitterThread;
 use crate::warm::Warmer;
 use crate::watch::Watch;
@@ -15,7 +16,9 @@ use seqcast_recovery::{
     Budget, Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Network, Publication, Rate,
     Responder, ResponderConfig, RingReader, RingSize,
 };
+use seqcast_stats::StatsFile;
 use seqcast_transport::{BufferGrant, Clock, Inbox, Interface, Mapping, UnicastSocket, pin_to_core, set_fifo_priority};
+use std::error::Error;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +40,8 @@ pub struct PublisherBuilder {
     retransmitter_core: Option<usize>,
     retransmitter_priority: Option<u8>,
     keep_warm: Option<Duration>,
+    stats: Option<PathBuf>,
+    stats_facts: Vec<(String, String)>,
 }
 
 impl PublisherBuilder {
@@ -61,6 +66,8 @@ impl PublisherBuilder {
             retransmitter_core: None,
             retransmitter_priority: None,
             keep_warm: None,
+            stats: None,
+            stats_facts: Vec::new(),
         }
     }
 
@@ -244,11 +251,32 @@ impl PublisherBuilder {
         self
     }
 
+    /// Keeps counters in a file of its own in this directory, for others on this host to read while it runs ([`seqcast_stats`]),
+    /// such as [`DEFAULT_DIRECTORY`](crate::DEFAULT_DIRECTORY); it goes with the publisher and its retransmitter, and both write
+    /// it without a system call. [`Retransmitter::timeout`] is then a second at the most, so that they are seen to live. A
+    /// directory that cannot be written is warned of, and nothing else is lost. Off unless set.
+    #[must_use]
+    pub fn stats(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.stats = Some(directory.into());
+        self
+    }
+
+    /// Says in that file something that does not change, by a name of its own: lower-case words joined by underscores.
+    #[must_use]
+    pub fn stats_fact(mut self, name: &str, text: &str) -> Self {
+        self.stats_facts.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
     /// Opens the publisher: reserves and touches all memory, opens all sockets, starts the retransmitter.
     ///
     /// # Errors
     ///
     /// Names the setting that cannot be had, and the mend.
+    ///
+    /// # Panics
+    ///
+    /// When the name of a fact for the file of counters is none.
     pub fn open(mut self) -> Result<Publisher, OpenError> {
         if self.requests_inline {
             let (mut publisher, retransmitter) = self.open_halves(None)?;
@@ -274,6 +302,10 @@ impl PublisherBuilder {
     /// # Errors
     ///
     /// As [`Self::open`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::open`].
     pub fn open_split(self) -> Result<(Publisher, Retransmitter), OpenError> {
         let alarm = Alarm::new().map_err(OpenError::Thread)?;
         self.open_halves(Some(Arc::new(alarm)))
@@ -286,20 +318,25 @@ impl PublisherBuilder {
     /// # Errors
     ///
     /// As [`Self::open`]; a ring file that is not there, or none set, is an error, too.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::open`].
     pub fn open_retransmitter(self) -> Result<Retransmitter, OpenError> {
         self.check()?;
         let Some(path) = self.ring.clone() else { return Err(OpenError::NoRing) };
         let (file, reader) = ring::serve(&path)?;
         let alarm = Alarm::new().map_err(OpenError::Thread)?;
-        let (mut retransmitter, _) = self.open_serving(reader, Some(Arc::new(alarm)))?;
+        let mut retransmitter = self.open_serving(reader, Some(Arc::new(alarm)))?;
         retransmitter.watch = Some(Watch::new(path, file));
+        self.keep_stats(&mut retransmitter, None);
         Ok(retransmitter)
     }
 
     /// Opens both halves; without an alarm they run on one thread.
     fn open_halves(self, alarm: Option<Arc<Alarm>>) -> Result<(Publisher, Retransmitter), OpenError> {
         self.check()?;
-        let lines = self.open_lines()?;
+        let mut lines = self.open_lines()?;
         if lines.is_empty() && self.ring.is_none() {
             return Err(OpenError::NoLine);
         }
@@ -310,12 +347,14 @@ impl PublisherBuilder {
             Some(path) => ring::open(path, size, self.session)?,
             None => ring::reserve(size, self.session, self.retain_bytes)?,
         };
-        let (retransmitter, request_address) = self.open_serving(writer.reader(), alarm.clone())?;
+        let mut retransmitter = self.open_serving(writer.reader(), alarm.clone())?;
+        let stats = self.keep_stats(&mut retransmitter, Some(&mut lines));
         let mut publication = Publication::new(writer, max_datagram);
         if !lines.iter().any(LineSender::segments) {
             publication.set_run_packets(1);
         }
-        Ok((Publisher::new(publication, file, lines, request_address, alarm), retransmitter))
+        let request_address = retransmitter.request_address();
+        Ok((Publisher::new(publication, file, lines, request_address, alarm, stats), retransmitter))
     }
 
     /// Checks what can be checked before anything is opened; what runs on a thread of its own has none here.
@@ -330,12 +369,8 @@ impl PublisherBuilder {
         Ok(())
     }
 
-    /// Opens the half that serves, and says where it does.
-    fn open_serving(
-        mut self,
-        ring: RingReader<Mapping>,
-        alarm: Option<Arc<Alarm>>,
-    ) -> Result<(Retransmitter, Option<SocketAddrV4>), OpenError> {
+    /// Opens the half that serves.
+    fn open_serving(&self, ring: RingReader<Mapping>, alarm: Option<Arc<Alarm>>) -> Result<Retransmitter, OpenError> {
         // Sockets of its own: neither thread waits for the other's.
         let lines = self.open_lines()?;
         let socket = self.requests.map(|address| self.open_requests(address)).transpose()?;
@@ -344,26 +379,26 @@ impl PublisherBuilder {
         {
             tracing::warn!("requests are answered at {address}, which other hosts that hear the lines cannot reach");
         }
-        if self.responder.networks.is_empty() {
-            self.responder.networks = lines.iter().flat_map(|line| line.networks.iter().copied()).collect();
+        let mut responder = self.responder.clone();
+        if responder.networks.is_empty() {
+            responder.networks = lines.iter().flat_map(|line| line.networks.iter().copied()).collect();
         }
         // Without a line, the network of the request address itself.
-        if self.responder.networks.is_empty()
+        if responder.networks.is_empty()
             && let Some(address) = self.requests
         {
             let interface = Interface::resolve(&address.ip().to_string()).map_err(OpenError::RequestInterface)?;
-            self.responder.networks.extend(Network::new(interface.address, interface.prefix_length));
+            responder.networks.extend(Network::new(interface.address, interface.prefix_length));
         }
-        self.warn_if_secluded();
-        let request_address = socket.as_ref().map(UnicastSocket::local_address);
+        self.warn_if_secluded(&responder.networks);
         let max_datagram = self.line_settings.max_datagram;
         let outbox = Outbox::new(socket.as_ref(), self.line_settings.segmentation);
         let warmer = self.keep_warm.zip(socket.as_ref());
         let warmer = warmer.map(|(interval, socket)| Warmer::new(ring.clone(), max_datagram, socket, interval));
         let now = Clock::now();
         let (session, rate) = (ring.session(), Rate::new(now, ring.next()));
-        let retransmitter = Retransmitter {
-            responder: Responder::new(ring, max_datagram, self.responder),
+        Ok(Retransmitter {
+            responder: Responder::new(ring, max_datagram, responder),
             heartbeat: Heartbeat::new(self.heartbeat, session, now),
             socket,
             inbox: Inbox::of_short(REQUEST_BUFFER_BYTES),
@@ -377,13 +412,47 @@ impl PublisherBuilder {
             watch: None,
             heartbeat_config: self.heartbeat,
             rate,
-        };
-        Ok((retransmitter, request_address))
+            stats: None,
+        })
+    }
+
+    /// Makes the file of counters, if it is wanted, for a retransmitter and, given its lines, its publisher.
+    fn keep_stats(&self, retransmitter: &mut Retransmitter, lines: Option<&mut [LineSender]>) -> Option<StatsFile> {
+        match stats::keep(self.stats.as_deref()?, &self.facts(retransmitter), lines, retransmitter) {
+            Ok(file) => {
+                retransmitter.write_stats(Clock::now());
+                Some(file)
+            }
+            Err(error) => {
+                let why = error.source().map(ToString::to_string).unwrap_or_default();
+                tracing::warn!("{error}: {why}");
+                None
+            }
+        }
+    }
+
+    /// What others are told of the settings.
+    fn facts(&self, retransmitter: &Retransmitter) -> Vec<(String, String)> {
+        let budget = |budget: Budget| format!("{}B/s,burst={}B", budget.bytes_per_s, budget.burst_bytes);
+        let [line_a, line_b] = self.lines.each_ref().map(|line| line.as_ref().map(LineDestination::to_string));
+        let ring = self.ring.as_ref().map(|ring| std::path::absolute(ring).unwrap_or_else(|_| ring.clone()));
+        let facts = [
+            ("line_a", line_a),
+            ("line_b", line_b),
+            ("requests", retransmitter.request_address().map(|address| address.to_string())),
+            ("ring", ring.map(|ring| ring.display().to_string())),
+            ("max_datagram", Some(self.line_settings.max_datagram.to_string())),
+            ("retain", Some(stats::ring_bytes(retransmitter.responder.ring()).to_string())),
+            ("client_limit", Some(self.responder.client_limit.to_string())),
+            ("repair_budget", self.responder.budget.map(budget)),
+            ("client_budget", self.responder.client_budget.map(budget)),
+        ];
+        let facts = facts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?)));
+        facts.chain(self.stats_facts.iter().cloned()).collect()
     }
 
     /// Says when requests are answered where hardly anybody is allowed to ask.
-    fn warn_if_secluded(&self) {
-        let networks = &self.responder.networks;
+    fn warn_if_secluded(&self, networks: &[Network]) {
         if let Some(address) = self.requests
             && !networks.iter().any(|network| network.contains(*address.ip()))
         {

@@ -23,6 +23,7 @@
 //! * Clients that ask are served in turn, one answer each: whoever asks for more holds nobody up
 //!   ([`Publisher::clients`]).
 //! * A message is part of the session once flushed. A publisher that is dropped falls silent, as one that crashed.
+//! * Others on the host see what it does in a file of counters, if one is asked for ([`PublisherBuilder::stats`]).
 //! * Nothing leaves on an interface other than loopback unless a line, the builder or the request address names it.
 
 mod alarm;
@@ -33,6 +34,7 @@ mod outbox;
 mod publisher;
 mod retransmitter;
 mod ring;
+mod stats;
 mod thread;
 mod typed_claim;
 mod warm;
@@ -48,4 +50,5 @@ pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{
     Budget, ClaimError, ClientReport, Headroom, Line, Nanos, Network, NetworkError, Refusal, ResponderCounters,
 };
+pub use seqcast_stats::DEFAULT_DIRECTORY;
 pub use typed_claim::TypedClaim;

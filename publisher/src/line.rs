@@ -1,6 +1,7 @@
 //! One line of a publisher: where its packets go.
 
 use crate::OpenError;
+use crate::stats::LineStats;
 use seqcast_recovery::{Line, Network, Run};
 use seqcast_transport::{
     AddressError, BufferGrant, Interface, LineAddress, MulticastSender, UnicastSender, can_segment,
@@ -69,6 +70,8 @@ pub(crate) struct LineSender {
     /// Where those are who hear it: on its interface's network, or at one of its unicast destinations.
     pub(crate) networks: Vec<Network>,
     pub(crate) counters: LineCounters,
+    /// What others see of them.
+    pub(crate) stats: Option<LineStats>,
     sender: Sender,
     /// Whether the kernel cuts runs into datagrams.
     segments: bool,
@@ -105,7 +108,7 @@ impl LineSender {
         let networks = networks.into_iter().map(network).collect();
         let segments = settings.segmentation && can_segment(sender.fd());
         let counters = LineCounters::default();
-        Ok(Self { line, is_loopback: interface.is_loopback, networks, counters, sender, segments })
+        Ok(Self { line, is_loopback: interface.is_loopback, networks, counters, stats: None, sender, segments })
     }
 
     /// Says when its send buffer is smaller than it should be.
@@ -132,8 +135,16 @@ impl LineSender {
     #[inline]
     pub(crate) fn send(&mut self, runs: &[Run<'_>], outcome: &mut Outcome) {
         if self.segments || runs.iter().all(|run| run.count() == 1) {
-            return self.send_copies(runs, outcome);
+            self.send_copies(runs, outcome);
+        } else {
+            self.send_unsegmented(runs, outcome);
         }
+        if let Some(stats) = &self.stats {
+            stats.write_sent(&self.counters);
+        }
+    }
+
+    fn send_unsegmented(&mut self, runs: &[Run<'_>], outcome: &mut Outcome) {
         let mut packets = runs.iter().flat_map(Run::packets);
         loop {
             let mut batch = [Run::one(&[]); SINGLE_PACKETS];
@@ -194,6 +205,7 @@ impl LineSender {
             Sender::Multicast(_) | Sender::Unicast(_) => {
                 outcome.refused += run.count() as u64;
                 self.counters.refused += run.count() as u64;
+                self.stats.iter().for_each(|stats| stats.write_refused(&self.counters));
             }
         }
     }
@@ -209,6 +221,7 @@ impl LineSender {
         }
         if self.counters.packets > before {
             self.counters.segmentation_refused += 1;
+            self.stats.iter().for_each(|stats| stats.write_refused(&self.counters));
             self.segments = false;
         }
     }
@@ -275,6 +288,8 @@ fn check_mtu(line: Line, interface: &Interface, max_datagram: usize) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::testing::Place;
+    use seqcast_stats::Description;
 
     fn open(destination: &str) -> LineSender {
         let settings = LineSettings {
@@ -339,6 +354,29 @@ mod tests {
         assert_eq!((outcome.sent, outcome.refused, outcome.too_long), (0, 0, Some((Line::A, 65_508))));
         let outcome = sent(&mut open("127.0.0.1:9,127.0.0.2:9"), &[Run::one(&packet), Run::one(b"packet")]);
         assert_eq!((outcome.sent, outcome.refused, outcome.too_long), (2, 2, None));
+    }
+
+    #[test]
+    fn others_see_what_the_line_counts() {
+        let place = Place::new("line");
+        let mut line = open("127.0.0.1:9,127.0.0.2:9");
+        let mut description = Description::new("publisher");
+        let stats = LineStats::describe(&mut description, Line::B);
+        let file = place.file(description);
+        line.stats = Some(stats(&file));
+        let names = ["packets", "bytes", "refused", "system_calls", "segmentation_refused"];
+        let is_told = |line: &LineSender| {
+            let LineCounters { packets, bytes, refused, system_calls, segmentation_refused } = line.counters;
+            let told = names.map(|name| place.snapshot().value(&format!("line_{name}"), &[("line", "b")]).unwrap());
+            told == [packets, bytes, refused, system_calls, segmentation_refused]
+        };
+        sent(&mut line, &[Run::one(b"packet")]);
+        assert!(is_told(&line) && line.counters.packets == 2, "{:?}", line.counters);
+        // Longer than any UDP datagram; then more packets than any kernel cuts from one buffer.
+        sent(&mut line, &[Run::one(&[0; 65_508])]);
+        assert!(is_told(&line) && line.counters.refused == 2, "{:?}", line.counters);
+        sent(&mut line, &[Run::new(&[7; 2_000], 1)]);
+        assert!(is_told(&line) && line.counters.segmentation_refused > 0, "{:?}", line.counters);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::thread::RetransmitterThread;
 use crate::{PublishError, TypedClaim};
 use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 use seqcast_recovery::{ClientReport, Headroom, Nanos, Publication, Rate};
+use seqcast_stats::StatsFile;
 use seqcast_transport::{Clock, Mapping, SharedFile, wait_readable};
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -76,6 +77,8 @@ pub struct Publisher {
     service: Service,
     messages: u64,
     rate: Rate,
+    /// The file that its lines write; it is there for as long as this.
+    _stats: Option<StatsFile>,
 }
 
 impl Publisher {
@@ -91,10 +94,21 @@ impl Publisher {
         lines: Vec<LineSender>,
         request_address: Option<SocketAddrV4>,
         alarm: Option<Arc<Alarm>>,
+        stats: Option<StatsFile>,
     ) -> Self {
         let service = Service::Elsewhere;
         let rate = Rate::new(Clock::now(), publication.ring().next());
-        Self { publication, _ring_file: ring_file, lines, request_address, alarm, service, messages: 0, rate }
+        Self {
+            publication,
+            _ring_file: ring_file,
+            lines,
+            request_address,
+            alarm,
+            service,
+            messages: 0,
+            rate,
+            _stats: stats,
+        }
     }
 
     pub(crate) fn set_service(&mut self, service: Service) {

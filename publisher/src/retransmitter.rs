@@ -4,6 +4,7 @@
 use crate::alarm::Alarm;
 use crate::line::{LineSender, Outcome};
 use crate::outbox::Outbox;
+use crate::stats::{Cycle, ServingStats};
 use crate::warm::Warmer;
 use crate::watch::Watch;
 use seqcast_protocol::{HEADER_BYTES, SessionId};
@@ -11,6 +12,7 @@ use seqcast_recovery::{
     ClientReport, Headroom, Heartbeat, HeartbeatConfig, Nanos, Rate, Responder, ResponderCounters, Run,
 };
 use seqcast_transport::{Clock, Inbox, Mapping, UnicastSocket};
+use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
@@ -85,6 +87,8 @@ pub struct Retransmitter {
     pub(crate) watch: Option<Watch>,
     pub(crate) heartbeat_config: HeartbeatConfig,
     pub(crate) rate: Rate,
+    /// What others see of it.
+    pub(crate) stats: Option<Box<ServingStats>>,
 }
 
 impl Retransmitter {
@@ -101,12 +105,29 @@ impl Retransmitter {
         let now = Clock::now();
         self.look_at_file(now);
         let limits = if self.alarm.is_some() { ON_ITS_OWN } else { INLINE };
-        let work =
-            self.take_requests(now, limits.requests) + self.answer(now, limits.answers) + self.send_heartbeat(now);
+        let requests = self.take_requests(now, limits.requests);
+        let answers = self.answer(now, limits.answers);
+        let work = requests + answers + self.send_heartbeat(now);
         if let (Some(warmer), Some(socket), 0) = (&mut self.warmer, &self.socket, work) {
             warmer.warm(now, socket);
         }
+        if let Some(stats) = &mut self.stats {
+            if work > 0 {
+                stats.note_cycle(Cycle { at: now, duration: Clock::now() - now, requests, answers });
+            }
+            if stats.may_write(now) {
+                self.write_stats(now);
+            }
+        }
         work
+    }
+
+    /// Tells others how it stands, if it does.
+    pub(crate) fn write_stats(&mut self, now: Nanos) {
+        let counters = self.counters();
+        if let Some(stats) = &mut self.stats {
+            stats.write(now, counters, &self.responder, &mut self.rate);
+        }
     }
 
     /// How long to wait now, if the last duty cycle did nothing. While nothing is sent for more than a second that is until
@@ -120,6 +141,7 @@ impl Retransmitter {
         };
         let due = self.responder.next_answer_at().map_or(heartbeat, |at| at.min(heartbeat));
         let due = self.warmer.as_ref().map_or(due, |warmer| warmer.due().min(due));
+        let due = self.stats.as_ref().map_or(due, |stats| stats.due().min(due));
         let Some(alarm) = &self.alarm else { return due - now };
         if self.watch.is_some() {
             return due - now;
@@ -146,6 +168,11 @@ impl Retransmitter {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.heartbeat.is_finished(Clock::now())
+    }
+
+    /// Where requests are answered, with the port that was found free if none was set.
+    pub(crate) fn request_address(&self) -> Option<SocketAddrV4> {
+        self.socket.as_ref().map(UnicastSocket::local_address)
     }
 
     /// The session whose ring it serves.
@@ -187,6 +214,9 @@ impl Retransmitter {
                     continue;
                 }
                 count += 1;
+                if let Some(stats) = &mut self.stats {
+                    stats.note_request(now, client);
+                }
                 if self.responder.handle_request(now, client, self.inbox.datagram(place)).is_ok() {
                     self.heartbeat.handle_request(now);
                 }

@@ -39,21 +39,6 @@ pub const fn bucket_end(bucket: usize) -> u64 {
     (bucket - doublings * BUCKETS_PER_DOUBLING + 1) << doublings
 }
 
-/// The words of an entry.
-#[derive(Clone, Debug)]
-struct Words {
-    mapping: Mapping,
-    /// Invariant: `start + count` words are mapped.
-    start: usize,
-    count: usize,
-}
-
-impl Words {
-    fn get(&self) -> &[AtomicU64] {
-        &self.mapping.as_ref()[self.start..self.start + self.count]
-    }
-}
-
 /// Adds to a word that nobody else writes.
 #[inline]
 fn add(word: &AtomicU64, count: u64) {
@@ -62,39 +47,57 @@ fn add(word: &AtomicU64, count: u64) {
 
 /// A counter or a gauge. One thread writes it.
 #[derive(Clone, Debug)]
-pub struct Cell(Words);
+pub struct Cell(Mapping);
 
 impl Cell {
-    pub(crate) fn new(mapping: Mapping, values: usize, described: Described) -> Self {
-        Self(Words { mapping, start: values + described.at, count: 1 })
+    pub(crate) fn new(values: &Mapping, described: Described) -> Self {
+        Self(values.part(described.at..described.at + 1))
     }
 
     /// Sets it.
     #[inline]
     pub fn set(&self, value: u64) {
-        self.0.get()[0].store(value, Ordering::Relaxed);
+        self.0.as_ref()[0].store(value, Ordering::Relaxed);
     }
 
     /// Adds to it.
     #[inline]
     pub fn add(&self, count: u64) {
-        add(&self.0.get()[0], count);
+        add(&self.0.as_ref()[0], count);
+    }
+}
+
+/// Counters and gauges that were described one behind the other, to be written together at little cost. One thread writes them.
+#[derive(Clone, Debug)]
+pub struct Cells<const N: usize>(Mapping);
+
+impl<const N: usize> Cells<N> {
+    pub(crate) fn new(values: &Mapping, described: [Described; N]) -> Self {
+        let are_adjacent = described.windows(2).all(|pair| pair[0].at + 1 == pair[1].at);
+        assert!(are_adjacent, "they were described one behind the other");
+        Self(values.part(described[0].at..described[0].at + N))
+    }
+
+    /// Sets them.
+    #[inline]
+    pub fn set(&self, values: [u64; N]) {
+        self.0.as_ref()[..N].iter().zip(values).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
     }
 }
 
 /// A histogram. One thread writes it.
 #[derive(Clone, Debug)]
-pub struct Histogram(Words);
+pub struct Histogram(Mapping);
 
 impl Histogram {
-    pub(crate) fn new(mapping: Mapping, values: usize, described: Described) -> Self {
-        Self(Words { mapping, start: values + described.at, count: HISTOGRAM_WORDS })
+    pub(crate) fn new(values: &Mapping, described: Described) -> Self {
+        Self(values.part(described.at..described.at + HISTOGRAM_WORDS))
     }
 
     /// Counts a value.
     #[inline]
     pub fn record(&self, value: u64) {
-        let words = self.0.get();
+        let words = self.0.as_ref();
         add(&words[0], 1);
         add(&words[1], value);
         if value > words[2].load(Ordering::Relaxed) {
@@ -107,7 +110,7 @@ impl Histogram {
 /// A table. One thread writes it.
 #[derive(Clone, Debug)]
 pub struct Table {
-    words: Words,
+    words: Mapping,
     rows: usize,
     /// The words of a row's fields.
     width: usize,
@@ -115,9 +118,9 @@ pub struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(mapping: Mapping, values: usize, described: Described) -> Self {
+    pub(crate) fn new(values: &Mapping, described: Described) -> Self {
         let Described { at, rows, width } = described;
-        let words = Words { mapping, start: values + at, count: rows * (ROW_HEAD_WORDS + width) };
+        let words = values.part(at..at + rows * (ROW_HEAD_WORDS + width));
         Self { words, rows, width, written: 0 }
     }
 
@@ -155,12 +158,12 @@ impl Table {
     /// When there is no such row.
     pub fn clear(&mut self, row: usize) {
         let width = ROW_HEAD_WORDS + self.width;
-        self.words.get()[row * width + 1].store(0, Ordering::Relaxed);
+        self.words.as_ref()[row * width + 1].store(0, Ordering::Relaxed);
     }
 
     fn write(&self, row: usize, number: u64, fields: &[u64]) {
         let width = ROW_HEAD_WORDS + self.width;
-        let words = &self.words.get()[row * width..(row + 1) * width];
+        let words = &self.words.as_ref()[row * width..(row + 1) * width];
         // Nobody takes a row for whole before its checksum fits.
         words[0].store(checksum(number, fields), Ordering::Relaxed);
         words[1].store(number, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! The file of one process, as it writes it.
 
-use crate::cells::{Cell, Histogram, Table, mix};
+use crate::cells::{Cell, Cells, Histogram, Table, mix};
 use crate::{Described, Description};
 use seqcast_recovery::Nanos;
 use seqcast_transport::{Clock, Mapping, SharedFile};
@@ -28,9 +28,7 @@ const MOST_PER_PROCESS: u32 = 1_000;
 #[derive(Clone, Debug)]
 pub struct StatsFile {
     owner: Arc<Owner>,
-    mapping: Mapping,
-    /// The first word of the values.
-    values: usize,
+    values: Mapping,
 }
 
 #[derive(Debug)]
@@ -81,8 +79,8 @@ impl StatsFile {
             let left = SharedFile::open(&path).ok().filter(|file| file.lock().unwrap_or(false));
             match SharedFile::create(&path, left.as_ref(), values + value_words, fill) {
                 Ok(file) => {
-                    let mapping = file.mapping().clone();
-                    return Ok(Self { owner: Arc::new(Owner { file, path }), mapping, values });
+                    let values = file.mapping().part(values..values + value_words);
+                    return Ok(Self { owner: Arc::new(Owner { file, path }), values });
                 }
                 Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::WouldBlock) => {}
                 Err(error) => return Err(failed(error)),
@@ -100,25 +98,35 @@ impl StatsFile {
     /// The word of a counter or a gauge of the description that this was made from.
     #[must_use]
     pub fn cell(&self, described: Described) -> Cell {
-        Cell::new(self.mapping.clone(), self.values, described)
+        Cell::new(&self.values, described)
+    }
+
+    /// The words of counters and gauges that were described one behind the other, in this order.
+    ///
+    /// # Panics
+    ///
+    /// When they were not, or there are none.
+    #[must_use]
+    pub fn cells<const N: usize>(&self, described: [Described; N]) -> Cells<N> {
+        Cells::new(&self.values, described)
     }
 
     /// The words of a histogram of the description that this was made from.
     #[must_use]
     pub fn histogram(&self, described: Described) -> Histogram {
-        Histogram::new(self.mapping.clone(), self.values, described)
+        Histogram::new(&self.values, described)
     }
 
     /// The words of a table of the description that this was made from.
     #[must_use]
     pub fn table(&self, described: Described) -> Table {
-        Table::new(self.mapping.clone(), self.values, described)
+        Table::new(&self.values, described)
     }
 
     /// Notes that what has changed was written: to be called at least every [`LONGEST_PAUSE`](crate::LONGEST_PAUSE), so that it is
     /// known that the process runs.
     pub fn note_written(&self, now: Nanos) {
-        self.mapping.as_ref()[WRITTEN_WORD].store(now.0, Ordering::Relaxed);
+        self.owner.file.mapping().as_ref()[WRITTEN_WORD].store(now.0, Ordering::Relaxed);
     }
 }
 

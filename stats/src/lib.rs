@@ -51,7 +51,7 @@ mod mirror;
 mod read;
 mod unit;
 
-pub use cells::{BUCKETS, Cell, Histogram, Table, bucket_end, bucket_of};
+pub use cells::{BUCKETS, Cell, Cells, Histogram, Table, bucket_end, bucket_of};
 pub use description::{Described, Description};
 pub use file::{CreateError, StatsFile};
 pub use mirror::Mirror;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -14,7 +15,17 @@ use std::sync::atomic::AtomicU64;
 /// Words of a file are the same for every process that maps it. The file must keep its length: a process that touches
 /// words behind its end is killed (SIGBUS).
 #[derive(Clone)]
-pub struct Mapping(Arc<Region>);
+pub struct Mapping {
+    /// Invariant: `start..start + count` is part of the region.
+    start: NonNull<AtomicU64>,
+    count: usize,
+    region: Arc<Region>,
+}
+
+// SAFETY: these words are part of a region, which may be sent.
+unsafe impl Send for Mapping {}
+// SAFETY: and may be shared.
+unsafe impl Sync for Mapping {}
 
 /// Invariant: `start..start + count` is mapped for reading and writing as long as this lives, and `count > 0`.
 struct Region {
@@ -58,22 +69,33 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::Other)?;
-        Ok(Self(Arc::new(Region { start, count })))
+        Ok(Self { start, count, region: Arc::new(Region { start, count }) })
+    }
+
+    /// Some of these words.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> Self {
+        let words = &self.as_ref()[range];
+        Self { start: NonNull::from(words).cast(), count: words.len(), region: Arc::clone(&self.region) }
     }
 }
 
 impl AsRef<[AtomicU64]> for Mapping {
     #[inline]
     fn as_ref(&self) -> &[AtomicU64] {
-        // SAFETY: by the invariant the words are mapped for as long as the region lives; a page's beginning is aligned for
+        // SAFETY: by the invariants the words are mapped for as long as the region lives; a page's beginning is aligned for
         // them, any bytes make a valid one, and whoever else maps them may change them at any time, as atomics allow.
-        unsafe { slice::from_raw_parts(self.0.start.as_ptr(), self.0.count) }
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.count) }
     }
 }
 
 impl fmt::Debug for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Mapping({} words)", self.0.count)
+        write!(f, "Mapping({} words)", self.count)
     }
 }
 
@@ -99,6 +121,17 @@ mod tests {
         mapping.as_ref()[999].store(7, Ordering::Relaxed);
         drop(mapping);
         assert_eq!(clone.as_ref()[999].load(Ordering::Relaxed), 7);
+    }
+
+    #[test]
+    fn a_part_is_the_same_words_and_keeps_them_mapped() {
+        let mapping = Mapping::anonymous(1_000).unwrap();
+        let part = mapping.part(500..510);
+        mapping.as_ref()[509].store(7, Ordering::Relaxed);
+        drop(mapping);
+        assert_eq!((part.as_ref().len(), part.part(9..10).as_ref()[0].load(Ordering::Relaxed)), (10, 7));
+        assert!(part.part(10..10).as_ref().is_empty());
+        assert!(std::panic::catch_unwind(|| part.part(9..11)).is_err());
     }
 
     #[test]

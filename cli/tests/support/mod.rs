@@ -23,7 +23,7 @@ pub(crate) const PATIENCE: Nanos = Nanos::from_secs(60);
 const TICK: Nanos = Nanos::from_millis(5);
 
 /// The subcommands that keep counters, for all of the host to see unless told otherwise.
-const KEEPS_COUNTERS: [&str; 1] = ["subscribe"];
+const KEEPS_COUNTERS: [&str; 3] = ["publish", "retransmit", "subscribe"];
 
 /// Sleeps.
 pub(crate) fn pause(time: Nanos) {

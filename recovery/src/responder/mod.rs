@@ -104,6 +104,12 @@ impl<M: AsRef<[AtomicU64]>> Responder<M> {
         self.clients.reports()
     }
 
+    /// What is known of the client at this address.
+    #[must_use]
+    pub fn client(&self, address: SocketAddrV4) -> Option<&ClientReport> {
+        self.clients.find(address).map(|slot| &self.clients[slot].report)
+    }
+
     /// Takes one datagram of `client`, to be answered when its turn comes.
     ///
     /// # Errors
