@@ -32,10 +32,12 @@ const LIMITS: [(&str, &str); 6] = [
 pub(super) fn findings(host: &Host, process: &Process) -> Vec<Finding> {
     let lost = lost(process);
     let of = |cause| lost.iter().filter(|lost| lost.cause == cause).copied().collect::<Vec<_>>();
+    let unanswered = unanswered(host, process, &of(LossCause::NoAnswer));
+    let refused = if unanswered.is_none() { refused_but_answered(host, process) } else { None };
     let found = [
         overwritten(host, process, &of(LossCause::Overwritten)),
-        unanswered(host, process, &of(LossCause::NoAnswer)),
-        refused_but_answered(host, process, of(LossCause::NoAnswer).is_empty()),
+        unanswered,
+        refused,
         given_up(process, &of(LossCause::Skipped), "skipped", "skipped: its gap policy is to skip", "--gap wait"),
         given_up(
             process,
@@ -62,11 +64,16 @@ pub(super) fn cause(host: &Host, process: &Process, lost: LossCause) -> &'static
 fn ranges(process: &Process, lost: &[Lost]) -> Option<String> {
     let last = lost.last()?;
     let all = count(messages(lost.iter().map(|lost| lost.range)), "message");
+    let remembered = messages(super::gaps::lost(process).iter().map(|lost| lost.range));
+    let total = process.value("lost");
+    let others =
+        (total > remembered).then(|| format!("; {} lost in all, the latest are remembered", count(total, "message")));
     Some(format!(
-        "{} of {all}, the latest {} {} ago",
+        "{} of {all}, the latest {} {} ago{}",
         count(lost.len() as u64, "range"),
         last.range,
-        ago(process, last.at)
+        ago(process, last.at),
+        others.unwrap_or_default()
     ))
 }
 
@@ -248,39 +255,35 @@ fn served(server: &Process, process: &Process, own: Option<SocketAddrV4>) -> Sil
         .mend(["seqcast doctor: the way back from the publisher".to_owned()])
 }
 
-/// How to go on without a publisher.
+/// How to go on without a publisher, or whoever answered for it.
 pub(super) fn revival(server: Option<&Process>) -> Vec<String> {
-    match server.and_then(|server| Some((server.now.fact("ring")?, server.requests()))) {
-        Some((ring, requests)) => vec![
-            format!("seqcast publish --ring {ring} --resume ...    # goes on in the same session"),
-            format!(
-                "seqcast retransmit --ring {ring}{}    # answers meanwhile",
-                requests.map_or_else(String::new, |address| format!(" --requests {address}"))
-            ),
-        ],
-        None => vec![
-            "seqcast publish ... --ring FILE    # a new session; the next time it can go on with --resume, and seqcast \
-             retransmit --ring FILE can answer meanwhile"
-                .to_owned(),
-        ],
+    let command = server.and_then(|server| server.now.fact("command")).unwrap_or("publish ...");
+    let Some((server, ring)) = server.and_then(|server| Some((server, server.now.fact("ring")?))) else {
+        return vec![format!(
+            "seqcast {command} --ring FILE    # a new session; with a ring it can go on the next time, with --resume"
+        )];
+    };
+    if server.now.role == "retransmitter" {
+        return vec![format!("seqcast {command}")];
     }
+    let resume = if command.contains("--resume") { "" } else { " --resume" };
+    let requests = server.requests().map_or_else(String::new, |address| format!(" --requests {address}"));
+    vec![
+        format!("seqcast {command}{resume}    # goes on in the same session"),
+        format!("seqcast retransmit --ring {ring}{requests}    # answers meanwhile, from a terminal of its own"),
+    ]
 }
 
 /// Requests were refused, and nothing was lost for it.
-fn refused_but_answered(host: &Host, process: &Process, has_answers: bool) -> Option<Finding> {
+fn refused_but_answered(host: &Host, process: &Process) -> Option<Finding> {
     let (server, client) = process.targets().into_iter().find_map(|(target, own)| {
         let server = host.responder(target)?;
-        let client = Client::of(server, own?)?;
-        (!client.refused().is_empty()).then_some((server, client))
+        Some((server, Client::of(server, own?).filter(Client::is_limited)?))
     })?;
-    if !has_answers {
-        return None;
-    }
-    let level = if client.is_limited() { Level::Warning } else { Level::Note };
     let all: u64 = client.refused().iter().map(|(_, count)| count).sum();
     let what = format!("{} refused {} of it, so that it had to ask again", server.name(), count(all, "request"));
     Some(
-        Finding::new(level, "refused", process, what)
+        Finding::new(Level::Warning, "refused", process, what)
             .why("a limit of whoever answers was reached; what it misses comes later for it")
             .evidence([client.in_words(server)])
             .with([server.now.process])
@@ -332,13 +335,8 @@ impl Client {
 
     pub(super) fn in_words(&self, server: &Process) -> String {
         let refused = self.refused.iter().map(|(reason, count)| format!(", {} refused: {reason}", thousands(*count)));
-        let limits = ["client_budget", "repair_budget", "client_limit"]
-            .into_iter()
-            .filter_map(|name| Some((name, server.now.fact(name)?)));
-        let limits: Vec<_> = limits.map(|(name, text)| format!("{name} {text}")).collect();
-        let limits = if limits.is_empty() { String::new() } else { format!("; set there: {}", limits.join(", ")) };
         format!(
-            "{} of client {}: {}, {}{}{limits}",
+            "{} of client {}: {}, {}{}",
             server.name(),
             self.address,
             count(self.requests, "request"),

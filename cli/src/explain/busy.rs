@@ -44,6 +44,7 @@ pub(super) fn holder(process: &Process) -> Option<Holder> {
         )));
     }
     let writes = output
+        .filter(|time| *time > Nanos::ZERO)
         .map(|time| format!(", the slowest write {}, all writes {}", times::in_words(slowest), times::in_words(time)));
     (cycles > 0).then(|| Holder::Handling(format!("{of_longest}{}", writes.unwrap_or_default())))
 }
@@ -129,7 +130,7 @@ pub(super) fn slow(host: &Host, process: &Process) -> Option<Finding> {
         settled(process).iter().any(|gap| gap.lost.is_some() && matches!(gap.origin, GapOrigin::KernelDrop(_)));
     let level = if overwritten || has_lost { Level::Problem } else { Level::Warning };
     let holder = holder(process);
-    let cycles = cycles_before_drops(process);
+    let cycles = cycle_before_drops(process);
     if harm.is_empty() {
         let Holder::Output(words) = holder? else { return None };
         let share = percent(process.value("output_time"), process.life.0.max(1));
@@ -194,7 +195,7 @@ fn behind(host: &Host, process: &Process) -> Option<String> {
 }
 
 /// The longest slow duty cycle that a drop of the kernel followed.
-fn cycles_before_drops(process: &Process) -> Option<String> {
+pub(super) fn cycle_before_drops(process: &Process) -> Option<String> {
     let table = process.now.table("slow_cycles")?;
     let gaps = settled(process);
     let drops = gaps.iter().filter(|gap| matches!(gap.origin, GapOrigin::KernelDrop(_)));

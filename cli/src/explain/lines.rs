@@ -1,6 +1,6 @@
 //! What was missing when it should have come: dropped by the kernel here, lost on one line, lost on the way.
 
-use super::busy::{Holder, holder};
+use super::busy::{Holder, cycle_before_drops, holder};
 use super::finding::Finding;
 use super::gaps::{latest, lost, messages, settled};
 use super::host::{Host, Process};
@@ -60,24 +60,31 @@ fn overrun(host: &Host, process: &Process, gaps: &[GapRecord]) -> Option<Finding
     });
     let sockets: Vec<_> = sockets.collect();
     let by_socket = (sockets.len() > 1).then(|| format!("dropped by the sockets of its lines: {}", sockets.join(", ")));
-    let why = match holder(process) {
-        Some(Holder::Output(words)) => format!("it did not read its lines, because its output held it up: {words}"),
-        Some(Holder::Handling(words)) => {
-            format!("it did not read its lines in time, or the burst was longer than the buffer; {words}")
+    let why = match (holder(process), cycle_before_drops(process)) {
+        _ if process.stalled().is_some() => "it does not read its lines now, told of by itself".to_owned(),
+        (Some(Holder::Output(words)), _) => {
+            format!("it did not read its lines, because its output held it up: {words}")
         }
-        None => {
-            "a burst came that is longer than the buffer, or it was stopped or kept from its core while it had nothing \
-                 to do; the counters do not tell which"
+        (_, Some(cycle)) => format!("it did not read its lines in time: {cycle}"),
+        (_, None) => {
+            "a burst came that is longer than the buffer, or it was stopped or kept from its core while it had \
+                      nothing to do; the counters do not tell which"
                 .to_owned()
         }
     };
     let (room, mend) = buffer(host, process, line, gaps, drops);
     let shown = (!gaps.is_empty()).then(|| format!("it showed as {}", gaps_in_words(gaps)));
+    let rate = process.session().and_then(|session| host.publisher(session)).map_or(0.0, |sender| sender.rate("next"));
+    let longest = gaps.iter().map(|gap| gap.range.count()).max().filter(|_| rate > 0.0).map(|messages| {
+        let time = times::in_words(Nanos((messages as f64 / rate * 1e9) as u64));
+        format!("the longest of them is {time} of what is published, at the present rate")
+    });
     Some(
         Finding::new(if is_lost { Level::Problem } else { Level::Warning }, "kernel_overrun", process, what)
             .why(why)
             .evidence(shown)
             .evidence(latest(process, gaps))
+            .evidence(longest)
             .evidence(by_socket)
             .evidence(room)
             .mend(mend),
@@ -94,8 +101,8 @@ fn buffer(host: &Host, process: &Process, line: Line, gaps: &[GapRecord], drops:
     let holds = held(granted as usize, mean);
     // A batch that was sent as one may count as one, so what is missing is looked at, too.
     let packets = process.of_line("line_packets", line);
-    let per_packet = process.value("messages").saturating_sub(process.value("recovered")).checked_div(packets);
-    let missing = |gap: &GapRecord| gap.range.count() / per_packet.unwrap_or(1).max(1);
+    let carried = process.value("messages").saturating_sub(process.value("recovered")).max(1);
+    let missing = |gap: &GapRecord| gap.range.count().saturating_mul(packets) / carried;
     let counted = |gap: &GapRecord| match gap.origin {
         GapOrigin::KernelDrop(dropped) => u64::from(dropped),
         _ => 0,
@@ -104,11 +111,11 @@ fn buffer(host: &Host, process: &Process, line: Line, gaps: &[GapRecord], drops:
     let burst = holds.saturating_add(dropped.unwrap_or(drops));
     let needed = receive_buffer(burst.saturating_mul(truesize(mean) as u64));
     let words = format!(
-        "the buffer of line {line:?} ({}) holds {} of {}, the mean here; the burst was {}{}, which need {}",
+        "the buffer of line {line:?} ({}) holds {} of {}, the mean here; the burst was {} {}, which need {}",
         count(granted, "byte"),
         count(holds, "datagram"),
         count(mean as u64, "byte"),
-        if dropped.is_none() { "at most " } else { "" },
+        if dropped.is_none() { "at most" } else { "about" },
         thousands(burst),
         count(needed, "byte"),
     );
@@ -178,14 +185,11 @@ fn on_the_way(host: &Host, process: &Process, gaps: &[GapRecord]) -> Option<Find
     }
     let lines: Vec<_> = process.lines().collect();
     let on = if lines.len() == 2 { "on both lines" } else { "on its only line" };
-    let what = format!("{} lost {on}, on the way here", gaps_in_words(gaps));
-    let remembered = (process.value("gaps") > gaps.len() as u64).then(|| {
-        format!(
-            "of {} in all, the latest {} are remembered",
-            count(process.value("gaps"), "gap"),
-            settled(process).len()
-        )
-    });
+    let place = if process.kernel_drops() == 0 { "on the way here" } else { "on the way or here" };
+    let what = format!("{} lost {on}, {place}", gaps_in_words(gaps));
+    let (all, remembered) = (process.value("gaps"), settled(process).len());
+    let remembered = (all > remembered as u64)
+        .then(|| format!("of {} in all, the latest {remembered} are remembered", count(all, "gap")));
     let sender = process.session().and_then(|session| host.publisher(session));
     let refused = sender.and_then(|sender| {
         let refused: u64 = Line::ALL.map(|line| sender.of_line("line_refused", line)).iter().sum();
@@ -237,14 +241,16 @@ fn impaired(process: &Process) -> Option<String> {
 }
 
 /// How to look at the way to these lines; nothing for rings, which have none.
-pub(super) fn look(process: &Process, lines: &[Line]) -> Option<String> {
+pub(super) fn look(process: &Process, lines: &[Line]) -> Vec<String> {
     let option = |line: &Line| {
         let address = process.line(*line)?.split(',').next()?;
         let name = if *line == Line::A { "--line-a" } else { "--line-b" };
         (!address.starts_with("ring:")).then(|| format!(" {name} {address}"))
     };
     let options: String = lines.iter().filter_map(option).collect();
-    (!options.is_empty()).then(|| format!("seqcast doctor{options}"))
+    let unimpaired = (process.value("impaired_dropped") > 0).then(|| "leave out --impair".to_owned());
+    let doctor = (!options.is_empty()).then(|| format!("seqcast doctor{options}"));
+    unimpaired.into_iter().chain(doctor).collect()
 }
 
 fn deferred(process: &Process, gaps: &[GapRecord]) -> Option<Finding> {

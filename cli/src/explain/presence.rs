@@ -17,15 +17,16 @@ pub(super) fn of_subscriber(host: &Host, process: &Process) -> Vec<Finding> {
         let finding = Finding::new(Level::Warning, "subscriber_gone", process, what)
             .why("it ended without removing its file; what else is said of it is the last that is known")
             .evidence([counts(process)])
-            .mend([format!("seqcast stats --clear --stats {}", directory(process))]);
+            .mend([clear(process)]);
         return vec![finding];
     }
     busy::stalled(process).into_iter().chain(silent(host, process)).chain(silent_lines(host, process)).collect()
 }
 
-/// Where its file lies.
-fn directory(process: &Process) -> String {
-    process.now.path.parent().map_or_else(String::new, |directory| directory.display().to_string())
+/// Removes the files of processes that were killed, of its directory.
+fn clear(process: &Process) -> String {
+    let directory = process.now.path.parent().unwrap_or(&process.now.path);
+    format!("seqcast stats --clear --stats {}", directory.display())
 }
 
 /// `1,000,000 messages up to 1,000,001, 3 gaps, 0 lost`
@@ -153,7 +154,13 @@ pub(super) fn of_server(host: &Host, process: &Process) -> Option<Finding> {
         if let Some(successor) = successor {
             let finding = Finding::new(Level::Note, "replaced", process, what)
                 .why(format!("{} has taken its place", successor.name()));
-            return Some(finding.mend([format!("seqcast stats --clear --stats {}", directory(process))]));
+            return Some(finding.mend([clear(process)]));
+        }
+        if !subscribers.is_empty() && subscribers.iter().all(|other| other.value("ended") == 1) {
+            let finding = Finding::new(Level::Note, "killed_after_end", process, what);
+            let finding =
+                finding.why("it had announced the end of its session, and every subscriber here has all of it");
+            return Some(finding.with(ids).mend([clear(process)]));
         }
         let retained = format!(
             "it retained {} up to {}",
