@@ -19,7 +19,7 @@ struct Alarm {
     mend: &'static str,
 }
 
-const ALARMS: [Alarm; 7] = [
+const ALARMS: [Alarm; 8] = [
     Alarm {
         counter: "differing",
         level: Level::Problem,
@@ -68,6 +68,13 @@ const ALARMS: [Alarm; 7] = [
         what: "answers and heartbeats that the kernel refused to send",
         why: "the send buffer was full, or the interface was down: they have to be asked for again",
         mend: "sysctl -w net.core.wmem_max=4194304; --repair-budget, below what the network carries",
+    },
+    Alarm {
+        counter: "requests_overwritten",
+        level: Level::Note,
+        what: "requests for what is no longer retained",
+        why: "clients join late, which costs nothing, or are too far behind, which they tell of as lost",
+        mend: "--retain, if they are to have it",
     },
 ];
 

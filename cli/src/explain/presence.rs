@@ -95,7 +95,7 @@ fn silent(host: &Host, process: &Process) -> Option<Finding> {
             .with([publisher.now.process])
             .mend(look(process, &lines)),
         (None, Some(nobody)) => finding("publisher_gone")
-            .why("its publisher is gone: nothing is sent, and nobody listens at its request address")
+            .why("its publisher is gone, or restarts: nothing is heard, and nobody listened at its request address")
             .evidence([nobody])
             .mend(revival(None)),
         (None, None) => finding("silent")
