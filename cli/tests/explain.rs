@@ -146,6 +146,10 @@ fn ring_that_was_overwritten_is_told_with_the_size_that_would_have_done() {
     let place = Place::new("explain-overwritten");
     let input = place.generate("input", 200_000, 1);
     let mut publisher = place.publish(&input, &["--pace", "max", "--retain", "64KiB", "--linger", "60s"]).start();
+    wait_for("all to be published", || {
+        let found = read_directory(&place.stats()).unwrap().snapshots.pop()?;
+        (found.value("next", &[])? > 200_000).then_some(())
+    });
     // A late one, that asks for what is long gone.
     let _subscriber = place.subscribe(&["--start", "1"]).start();
     let words = ["overwritten at the publisher", "when it asked for 1, the ring began with ", "--retain "];

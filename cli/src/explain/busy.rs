@@ -64,7 +64,7 @@ pub(super) fn stalled(process: &Process) -> Option<Finding> {
         (Some('T' | 't'), _) => finding("stopped", format!("stopped {time} ago by a signal or a debugger"))
             .why("it takes nothing from its lines while it is stopped; the kernel keeps what fits and drops the rest")
             .mend([format!("kill -CONT {pid}")]),
-        (_, Some(function)) if process.is_subscriber() && is_output(function) => {
+        (_, Some(function)) if is_output(process, function) => {
             finding("slow_output", format!("has waited for its output for {time}"))
                 .why("whoever reads its output does not: it takes nothing from its lines meanwhile")
                 .evidence(waits)
@@ -83,11 +83,12 @@ pub(super) fn stalled(process: &Process) -> Option<Finding> {
     Some(finding.evidence(backlog(process)))
 }
 
-/// Whether a function of the kernel waits for room in a pipe, a socket or a terminal.
-fn is_output(function: &str) -> bool {
-    ["pipe_write", "sock_alloc_send_pskb", "sk_stream_wait_memory", "n_tty_write"]
-        .iter()
-        .any(|name| function.contains(name))
+/// Whether a thread that waits in this function of the kernel waits for room in its output: in a write, or, as the command does, in
+/// poll(2), where it waits for nothing else for as long as that.
+fn is_output(process: &Process, function: &str) -> bool {
+    let writes = ["pipe_write", "sock_alloc_send_pskb", "sk_stream_wait_memory", "n_tty_write"];
+    let is_command = process.now.value("output_bytes", &[]).is_some();
+    writes.iter().any(|name| function.contains(name)) || (is_command && function.starts_with("poll_schedule_timeout"))
 }
 
 fn output_mends() -> [String; 2] {

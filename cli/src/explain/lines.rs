@@ -60,8 +60,9 @@ fn overrun(host: &Host, process: &Process, gaps: &[GapRecord]) -> Option<Finding
     });
     let sockets: Vec<_> = sockets.collect();
     let by_socket = (sockets.len() > 1).then(|| format!("dropped by the sockets of its lines: {}", sockets.join(", ")));
+    let is_read = process.stalled().is_none();
     let why = match (holder(process), cycle_before_drops(process)) {
-        _ if process.stalled().is_some() => "it does not read its lines now, told of by itself".to_owned(),
+        _ if !is_read => "it does not read its lines now, told of by itself".to_owned(),
         (Some(Holder::Output(words)), _) => {
             format!("it did not read its lines, because its output held it up: {words}")
         }
@@ -72,7 +73,7 @@ fn overrun(host: &Host, process: &Process, gaps: &[GapRecord]) -> Option<Finding
                 .to_owned()
         }
     };
-    let (room, mend) = buffer(host, process, line, gaps, drops);
+    let (room, mend) = if is_read { buffer(host, process, line, gaps, drops) } else { (None, Vec::new()) };
     let shown = (!gaps.is_empty()).then(|| format!("it showed as {}", gaps_in_words(gaps)));
     let rate = process.session().and_then(|session| host.publisher(session)).map_or(0.0, |sender| sender.rate("next"));
     let longest = gaps.iter().map(|gap| gap.range.count()).max().filter(|_| rate > 0.0).map(|messages| {

@@ -301,6 +301,9 @@ fn process_that_was_stopped_is_told_from_one_that_waits() {
     let output = found("slow_output", [subscriber().stalled('S', "anon_pipe_write")]);
     assert_eq!(output.level, Level::Problem);
     assert_says(&output, &["has waited for its output for 20.0 s", "anon_pipe_write"]);
+    let polls = subscriber().stalled('S', "poll_schedule_timeout.constprop.0");
+    assert_says(&found("slow_output", [polls.clone().set("output_bytes", 1)]), &["has waited for its output"]);
+    assert_says(&found("stalled", [polls]), &["what it waits for is not known"]);
     let other = found("stalled", [subscriber().stalled('S', "futex_wait_queue")]);
     assert_says(&other, &["what it waits for is not known", "futex_wait_queue"]);
     assert_says(&found("stalled", [subscriber().stalled('R', "")]), &["do not tell which"]);
