@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Counts the instructions that a message costs on its way through the state machines, by callgrind, and compares them with
-# what was recorded for this compiler: more than 5 % off, either way, is an error.
+# what was recorded for this compiler: more than 5 % off, either way, is an error. Then those of a subscriber that keeps a file
+# of counters, against those of one that does not: more than 3 % on top is an error.
 #
 #   scripts/instructions.sh               compare
 #   scripts/instructions.sh --record      record what is counted as the baseline of this compiler
 #
 # A count is the difference of two runs (recovery/examples/instructions.rs), so it holds nothing but the messages, and is the
 # same in every run and on every machine. So that it is, what the C library does is left out, for it has other code for other
-# processors: of that the calls are compared, and the instructions only told.
+# processors: of that the calls are compared, and the instructions only told. A subscriber's are those of its polls
+# (subscriber/examples/poll_instructions.rs); what a file of counters takes by the clock is some tens of times as much under
+# callgrind.
 #
 # The compiler makes a difference: there is a file for each release and target in recovery/instructions/, and a compiler
 # without one is not compared. That is in place of a rust-toolchain file, which would have rustup fetch a compiler on machines
@@ -37,21 +40,25 @@ fi
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT
 target=${CARGO_TARGET_DIR:-target}
-env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS \
-    cargo build --quiet --release --locked -p seqcast-recovery --example instructions
+build() {
+    env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS cargo build --quiet --release --locked -p "$1" --example "$2"
+}
+build seqcast-recovery instructions
+build seqcast-subscriber poll_instructions
 
-# instructions HALF BYTES COUNT: of a whole run, the program's own instructions, its calls of libraries, and their instructions.
+# instructions EXAMPLE ARGUMENT..: of a whole run, the program's own instructions, its calls of libraries, and their instructions.
+options=()
 instructions() {
     local out=$directory/out
-    if ! valgrind --quiet --tool=callgrind --callgrind-out-file="$out" \
-        "$target/release/examples/instructions" "$@" >"$directory/log" 2>&1; then
+    if ! valgrind --quiet --tool=callgrind --callgrind-out-file="$out" "${options[@]}" \
+        "$target/release/examples/$1" "${@:2}" >"$directory/log" 2>&1; then
         cat "$directory/log" >&2
         return 1
     fi
     # The format: "ob=(ID) FILE" says whose the costs are that follow, "cob=" whose the function is that "calls=COUNT" calls,
     # and the cost line behind that is the callee's.
     awk '
-        /^c?ob=/ { match($1, /\([0-9]+\)/); id = substr($1, RSTART, RLENGTH); if ($2) own[id] = $2 ~ /\/examples\/instructions$/ }
+        /^c?ob=/ { match($1, /\([0-9]+\)/); id = substr($1, RSTART, RLENGTH); if ($2) own[id] = $2 ~ /\/examples\/[a-z_]+$/ }
         /^ob=/ { object = id; next }
         /^cob=/ { callee = id; next }
         /^calls=/ {
@@ -67,8 +74,8 @@ instructions() {
 messages=100000
 for half in encode deliver; do
     for bytes in 40 100; do
-        read -r -a few < <(instructions $half $bytes $messages)
-        read -r -a many < <(instructions $half $bytes $((2 * messages)))
+        read -r -a few < <(instructions instructions $half $bytes $messages)
+        read -r -a many < <(instructions instructions $half $bytes $((2 * messages)))
         echo "$half $bytes $((many[0] - few[0])) $((many[1] - few[1])) $((many[2] - few[2]))"
     done
 done >"$directory/counted"
@@ -98,3 +105,19 @@ awk -v compiler="$compiler" -v messages=$messages '
         if (failed) print "more than 5 % off what is recorded for " compiler "; if it is meant, record it anew"
         exit failed
     }' "$baseline" "$directory/counted"
+
+# polled PACKET [--stats]: the program's own instructions for these messages, so many to a packet, a packet to a poll.
+polled() {
+    options=('--toggle-collect=*poll_once*')
+    instructions poll_instructions "$1" "$directory" "${@:2}" | cut -d' ' -f1
+}
+for packet in 1 14; do
+    echo "$packet $(polled $packet) $(polled $packet --stats)"
+done | awk -v messages=$messages '
+    {
+        change = 100 * ($3 / $2 - 1)
+        printf "poll, %2d to a packet: %7.2f instructions per message, %7.2f with a file of counters, %+.2f %%\n", \
+            $1, $2 / messages, $3 / messages, change
+        if (change > 3) failed = 1
+    }
+    END { if (failed) print "a file of counters costs more than 3 %"; exit failed }'

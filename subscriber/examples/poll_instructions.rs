@@ -1,9 +1,8 @@
 //! What `scripts/instructions.sh` counts of a subscriber: the way of a message from a ring to the application, with and without
 //! a file of counters.
 //!
-//! `poll_instructions BYTES COUNT DIRECTORY [--stats]` publishes as many messages as are ever asked for into a ring in DIRECTORY, and
-//! polls until COUNT are delivered. What else it does is the same for every COUNT, so the difference of two counts is the messages'
-//! own.
+//! `poll_instructions PACKET DIRECTORY [--stats]` publishes messages into a ring in DIRECTORY, PACKET of them in each packet, and
+//! takes each with one poll ([`poll_once`]), which alone is counted.
 
 use seqcast_publisher::Publisher;
 use seqcast_subscriber::{Event, Line, LineSource, Start, Subscriber};
@@ -11,30 +10,31 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The most messages that may be asked for: those of 100 bytes fill 20 MB of packets.
-const MESSAGES: u64 = 200_000;
+/// How many are published. Arbitrary, enough that what is done once does not count.
+const MESSAGES: u64 = 100_000;
 
-/// The ring has room for all of them.
-const RING_BYTES: usize = 32 << 20;
+/// How long a message is.
+const BYTES: usize = 40;
 
-/// The most that one poll delivers, as in the examples: a packet or two.
-const LIMIT: usize = 64;
+/// Delivers what has come, from the number `next` on.
+#[inline(never)]
+fn poll_once(subscriber: &mut Subscriber, next: &mut u64) {
+    subscriber.poll(
+        |event| {
+            if let Event::Message(message) = event {
+                assert_eq!((message.number, message.payload.len()), (*next, BYTES));
+                assert_eq!(black_box(message.payload)[..8], next.to_be_bytes());
+                *next += 1;
+            }
+        },
+        1_000,
+    );
+}
 
-/// How many are published with one flush: about a packet of 1,472 bytes.
-const FLUSH: u64 = 14;
-
-fn poll(bytes: usize, count: u64, directory: &Path, keeps_stats: bool) -> Result<(), Box<dyn std::error::Error>> {
+fn run(packet: u64, directory: &Path, keeps_stats: bool) -> Result<(), Box<dyn std::error::Error>> {
     let ring = directory.join("ring");
-    let builder = Publisher::builder("COUNTED".parse()?).ring(&ring).retain_bytes(RING_BYTES);
+    let builder = Publisher::builder("COUNTED".parse()?).ring(&ring).retain_bytes(1 << 20);
     let mut publisher = builder.requests_inline(true).open()?;
-    let mut message = vec![7; bytes];
-    for number in 1..=MESSAGES {
-        message[..8].copy_from_slice(&number.to_be_bytes());
-        publisher.publish(&message)?;
-        if number % FLUSH == 0 || number == MESSAGES {
-            let _ = publisher.flush()?;
-        }
-    }
     let mut builder =
         Subscriber::builder("COUNTED".parse()?).line(Line::A, LineSource::ring(&ring)).start(Start::At(1));
     if keeps_stats {
@@ -42,33 +42,29 @@ fn poll(bytes: usize, count: u64, directory: &Path, keeps_stats: bool) -> Result
     }
     let mut subscriber = builder.open()?;
     assert_eq!(subscriber.stats_path().is_some(), keeps_stats);
-    let mut next = 1;
-    while next <= count {
-        subscriber.poll(
-            |event| {
-                if let Event::Message(message) = event {
-                    assert_eq!((message.number, message.payload.len()), (next, bytes));
-                    assert_eq!(black_box(message.payload)[..8], next.to_be_bytes());
-                    next += 1;
-                }
-            },
-            LIMIT,
-        );
+    let (mut message, mut next) = ([7; BYTES], 1);
+    for number in 1..=MESSAGES {
+        message[..8].copy_from_slice(&number.to_be_bytes());
+        publisher.publish(&message)?;
+        if number % packet == 0 {
+            let _ = publisher.flush()?;
+            poll_once(&mut subscriber, &mut next);
+            assert_eq!(next, number + 1);
+        }
     }
     Ok(std::fs::remove_file(&ring)?)
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let (bytes, count, directory, keeps_stats) = match &arguments[..] {
-        [bytes, count, directory] => (bytes, count, directory, false),
-        [bytes, count, directory, stats] if stats == "--stats" => (bytes, count, directory, true),
+    let (packet, directory, keeps_stats) = match &arguments[..] {
+        [packet, directory] => (packet, directory, false),
+        [packet, directory, stats] if stats == "--stats" => (packet, directory, true),
         _ => return ExitCode::FAILURE,
     };
-    let (Ok(bytes @ 8..=1_450), Ok(count @ 1..=MESSAGES)) = (bytes.parse(), count.parse()) else {
-        return ExitCode::FAILURE;
-    };
-    match poll(bytes, count, Path::new(directory), keeps_stats) {
+    // What fits into a datagram on Ethernet.
+    let Ok(packet @ 1..=34) = packet.parse() else { return ExitCode::FAILURE };
+    match run(packet, Path::new(directory), keeps_stats) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

@@ -54,6 +54,8 @@ pub(crate) struct Stats {
     cycle: Cycle,
     /// The longest one that did anything.
     longest: Nanos,
+    /// One that takes longer is longer than that, or slow: `longest.min(SLOW_CYCLE)`.
+    remarkable: Nanos,
     /// How many settled gaps have been written.
     settled: u64,
     written_at: Nanos,
@@ -78,11 +80,8 @@ impl Stats {
     /// A duty cycle begins: if the one before did anything, it has lasted until now.
     #[inline]
     pub(crate) fn begin_cycle(&mut self, now: Nanos) {
-        if self.cycle.work > 0 {
-            let duration = now - self.cycle.at;
-            if duration > self.longest.min(SLOW_CYCLE) {
-                self.note_duration(duration);
-            }
+        if self.cycle.work > 0 && now - self.cycle.at > self.remarkable {
+            self.note_duration(now - self.cycle.at);
         }
         // What happens in it happens now.
         self.cycle.at = now;
@@ -138,7 +137,7 @@ impl Stats {
     #[cold]
     fn note_duration(&mut self, duration: Nanos) {
         if duration > self.longest {
-            self.longest = duration;
+            (self.longest, self.remarkable) = (duration, duration.min(SLOW_CYCLE));
             self.longest_cycle.set(duration.0);
         }
         if duration > SLOW_CYCLE {

@@ -52,6 +52,7 @@ impl StatsSettings {
             file,
             cycle: Cycle::default(),
             longest: Nanos::ZERO,
+            remarkable: Nanos::ZERO,
             settled: 0,
             written_at: Nanos::ZERO,
             is_dirty: false,
