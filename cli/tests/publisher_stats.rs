@@ -56,7 +56,7 @@ fn a_publisher_that_is_killed_stays_to_be_seen_and_the_retransmitter_beside_it_l
         assert_eq!(seen.fact("ring"), ring.to_str());
     }
     let seen = snapshot(&place, "publisher").unwrap();
-    assert!(seen.fact("command").unwrap().starts_with("publish --requests none --line-a none --format blocks "));
+    assert!(seen.fact("command").unwrap().contains(" --line-a none --format blocks --input - --session KILLED "));
     assert_eq!(snapshot(&place, "retransmitter").unwrap().fact("requests"), Some(requests.as_str()));
     drop((pipe, killed));
     wait_for("the dead", || snapshot(&place, "publisher").filter(|seen| seen.state == State::Dead));
@@ -97,11 +97,12 @@ fn counters_are_left_alone_if_told_so_and_keep_nobody_from_publishing() {
     let place = Place::new("stats-none");
     let input = place.write("in", &blocks([&b"one"[..]]));
     let (input, line) = (input.to_str().unwrap(), place.line().to_string());
+    let program = env!("CARGO_BIN_EXE_seqcast");
     let publish = ["publish", "--requests", "none", "--linger", "0s", "--line-a", &line, "--input", input, "--stats"];
-    let ended = place.seqcast(&publish).and(&["none"]).run().expect_code(0);
+    let ended = place.command(program, &publish).and(&["none"]).run().expect_code(0);
     assert!(!ended.errors.contains("counters"), "{}", ended.errors);
     assert!(!Path::new("none").exists());
-    let ended = place.seqcast(&publish).and(&[input]).run().expect_code(0);
+    let ended = place.command(program, &publish).and(&[input]).run().expect_code(0);
     let words = format!("counters cannot be kept in {input}: ");
     assert!(ended.errors.contains(&words), "{}", ended.errors);
     assert!(ended.errors.contains("1 message published"), "{}", ended.errors);

@@ -1,15 +1,15 @@
-//! What `scripts/instructions.sh` counts: the way of a message through a publisher, with and without counters for others to see.
+//! The way of a message through a publisher, with and without counters for others to see, for callgrind to count.
 //!
-//! `instructions LINES PER_FLUSH COUNT none|DIRECTORY` publishes COUNT messages of 40 bytes, claimed, copied into, committed, and
-//! flushed after every PER_FLUSH of them. LINES is where they go: one or two groups on loopback, joined by a plus, or the
-//! file of a ring, ring:FILE. What else it does is the same for every COUNT, so the difference of two counts is the messages' own. Nobody does the
-//! retransmitter's work, which is another thread's.
+//! `publish_instructions LINES PER_FLUSH COUNT none|DIRECTORY` publishes COUNT messages of 40 bytes, claimed, copied into,
+//! committed, and flushed after every PER_FLUSH of them. LINES is where they go: one or two groups on loopback, joined by a plus,
+//! or the file of a ring, ring:FILE. What else it does is the same for every COUNT, so the difference of two counts is the
+//! messages' own. Nobody does the retransmitter's work, which is another thread's.
 
 use seqcast_publisher::{Line, Publisher};
 use std::error::Error;
 use std::hint::black_box;
 
-/// As long as the shortest that `scripts/instructions.sh` counts elsewhere.
+/// As long as the shortest that `scripts/instructions.sh` counts.
 const MESSAGE_BYTES: usize = 40;
 
 fn main() -> Result<(), Box<dyn Error>> {
