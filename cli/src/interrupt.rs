@@ -33,6 +33,12 @@ impl Interrupt {
         Self { count: Arc::new(AtomicUsize::new(count)) }
     }
 
+    /// As if one more had come.
+    #[cfg(test)]
+    pub(crate) fn raise(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How many have come.
     #[must_use]
     pub fn count(&self) -> usize {

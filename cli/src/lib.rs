@@ -35,3 +35,11 @@ pub mod top;
 #[cfg(test)]
 #[path = "../tests/support/keeper.rs"]
 mod keeper;
+
+#[cfg(test)]
+#[path = "../tests/support/prometheus.rs"]
+mod prometheus;
+
+#[cfg(test)]
+#[path = "../tests/support/pty.rs"]
+mod pty;

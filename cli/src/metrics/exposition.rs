@@ -259,3 +259,108 @@ fn address(word: u64) -> Option<String> {
 fn metric_name(role: &str, name: &str, suffix: &str) -> String {
     format!("seqcast_{role}_{}{suffix}", name.strip_suffix(suffix).unwrap_or(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keeper::{CLIENT, Keeper, litter};
+    use crate::prometheus::Metrics;
+    use crate::stats::testing::Place;
+    use seqcast_stats::{Description, StatsFile};
+    use seqcast_transport::Clock;
+
+    #[test]
+    fn names_units_and_labels_follow_the_conventions() {
+        let place = Place::new("exposition");
+        let start = Clock::now();
+        let mut publisher = Keeper::publisher(&place.0, "EQ20261121");
+        publisher.write(&[("messages", u64::MAX), ("requests_refused linger", 3), ("retained_time", 12_300_000_000)]);
+        publisher.add_client();
+        let subscriber = Keeper::subscriber(&place.0, "EQ20261121");
+        let address = Unit::address_word(CLIENT);
+        subscriber.write(&[("line_bytes b", 7), ("heard", 1), ("request_target 0", address), ("gap_policy", 1)]);
+        subscriber.set("line_heard_at a", (start - Nanos::from_secs(2)).0);
+        for value in [100, 200, 1 << 20, 1 << 36] {
+            subscriber.histogram("recovery").record(value);
+        }
+        Keeper::subscriber(&place.0, "FX20261121").killed("subscriber-z.stats");
+        let skipped = litter(&place.0);
+        let reading = place.read_at(start);
+        let metrics = Metrics::parse(&text(&reading));
+        let publisher = &[("role", "publisher"), ("session", "EQ20261121"), ("pid", "1001")];
+        assert_eq!(metrics.value("seqcast_publisher_messages_total", publisher), u64::MAX as f64);
+        assert_eq!(metrics.value("seqcast_publisher_requests_refused_total", &[("reason", "linger")]), 3.0);
+        assert_eq!(metrics.value("seqcast_publisher_retained_time_seconds", publisher), 12.3);
+        let client = CLIENT.to_string();
+        assert_eq!(metrics.value("seqcast_publisher_client_requests_total", &[("client", &client)]), 12.0);
+        assert_eq!(metrics.value("seqcast_publisher_client_refused_linger_total", &[("client", &client)]), 2.0);
+        assert!(metrics.has("seqcast_publisher_client_last_heard_timestamp_seconds"));
+        let subscriber = [("role", "subscriber"), ("pid", "1002")];
+        let with = |label: (&'static str, &'static str)| [subscriber[0], subscriber[1], label];
+        assert_eq!(metrics.value("seqcast_subscriber_line_bytes_total", &with(("line", "b"))), 7.0);
+        assert_eq!(metrics.value("seqcast_subscriber_heard", &subscriber), 1.0);
+        assert_eq!(metrics.value("seqcast_subscriber_request_target_info", &[("value", &client)]), 1.0);
+        assert_eq!(metrics.value("seqcast_subscriber_gap_policy_info", &with(("value", "skip"))), 1.0);
+        let heard = metrics.value("seqcast_subscriber_line_heard_at_timestamp_seconds", &[("line", "a")]);
+        assert_eq!(heard, (reading.unix.0 / 1_000_000_000 - 2) as f64);
+        let recovery = |le| metrics.value("seqcast_subscriber_recovery_seconds_bucket", &with(("le", le)));
+        let buckets = ["0.000000128", "0.000000256", "0.001048576", "0.002097152", "34.359738368", "+Inf"];
+        assert_eq!(buckets.map(recovery), [1.0, 2.0, 2.0, 3.0, 3.0, 4.0]);
+        assert_eq!(metrics.value("seqcast_subscriber_recovery_seconds_sum", &subscriber), 68.720_525_612);
+        assert_eq!(
+            metrics.metric("seqcast_subscriber_recovery_seconds").help,
+            "From the opening of a gap to its filling."
+        );
+        assert_eq!(metrics.value("seqcast_up", &with(("state", "live"))), 1.0);
+        assert_eq!(metrics.value("seqcast_up", &[("session", "FX20261121"), ("state", "dead")]), 0.0);
+        assert_eq!(metrics.value("seqcast_skipped_files", &[]), skipped as f64);
+    }
+
+    #[test]
+    fn nothing_that_a_file_says_makes_the_text_wrong() {
+        let place = Place::new("foreign");
+        let mut files = Vec::new();
+        for (kind, fact) in [("counter", "a\"b\\c\u{85}"), ("gauge", "")] {
+            let mut description = Description::new("odd");
+            description.fact("role", fact);
+            description.fact("0", "a digit");
+            let labels = [("pid", "1"), ("le", "x\"\\"), ("__a", "y"), ("0", "z"), ("twice", "1"), ("twice", "2")];
+            let count = Unit::count("things");
+            if kind == "counter" {
+                description.counter("same", &count, &labels);
+                description.counter("same", &count, &labels);
+                description.counter("state", &Unit::Flag, &[]);
+                description.counter("moment", &Unit::Time, &[]);
+                description.histogram("shape", &Unit::Bytes, &[]);
+                description.histogram("shape", &Unit::Nanoseconds, &[]);
+            } else {
+                description.gauge("same_total", &count, &[]);
+                description.gauge("same", &count, &[("le", "1")]);
+                description.gauge("shape_bytes_sum", &count, &[]);
+                description.gauge("shape_bytes_count", &Unit::Bytes, &[]);
+                description.histogram("same", &count, &[]);
+                description.histogram("shape_bytes_count", &count, &[]);
+            }
+            let keyed = [("a", Unit::Address), ("a", Unit::Address), ("b", Unit::Session), ("c", Unit::Flag)];
+            let table = description.table("s", 2, &keyed);
+            let file = StatsFile::create(&place.0, description).unwrap();
+            file.table(table).push(&[7, 8, 9, 10, 11]);
+            files.push(file);
+        }
+        let metrics = Metrics::parse(&text(&Reading::take(&place.0).unwrap()));
+        assert_eq!(metrics.metric("seqcast_odd_same_total").samples.len(), 1);
+        assert_eq!(metrics.metric("seqcast_odd_same").kind, "gauge");
+        assert_eq!(metrics.metric("seqcast_odd_shape_bytes").kind, "histogram");
+        assert!(!metrics.has("seqcast_odd_shape_bytes_sum"));
+        assert_eq!(metrics.value("seqcast_process_info", &[("exported_role", "a\"b\\c")]), 1.0);
+        let labels = [("exported_pid", "1"), ("exported_le", "x\"\\"), ("exported___a", "y"), ("twice", "1")];
+        assert_eq!(metrics.value("seqcast_odd_same_total", &labels), 0.0);
+    }
+
+    #[test]
+    fn an_empty_directory_is_a_page_too() {
+        let place = Place::new("nothing");
+        let metrics = Metrics::parse(&text(&place.read_at(Clock::now())));
+        assert_eq!(metrics.value("seqcast_skipped_files", &[]), 0.0);
+    }
+}

@@ -46,9 +46,7 @@ fn serve(options: &Options) -> Result<(), Outcome> {
     let listener = TcpListener::bind(options.listen).map_err(|error| at(&error))?;
     let address = listener.local_addr().map_err(|error| at(&error))?;
     let mut words = format!("serving http://{address}/metrics\n");
-    if !address.ip().is_loopback() {
-        words += "seqcast: warning: --listen is no address of loopback: whoever reaches it reads the names and addresses of all feeds\n";
-    }
+    words += warning(address).unwrap_or_default();
     // There is nobody to tell when standard error is gone.
     let _ = io::stderr().lock().write_all(words.as_bytes());
     let directory = options.directory.clone();
@@ -64,4 +62,30 @@ fn serve(options: &Options) -> Result<(), Outcome> {
         Ok(exposition::text(&reading))
     };
     Server::new(listener, page).run(&interrupt).map_err(|error| at(&error))
+}
+
+/// What has to be said of an address that others may reach.
+fn warning(address: SocketAddr) -> Option<&'static str> {
+    (!address.ip().is_loopback()).then_some(
+        "seqcast: warning: --listen is no address of loopback: whoever reaches it reads the names and addresses of all feeds\n",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_others_may_reach_are_warned_of() {
+        for (address, is_warned) in [
+            ("127.0.0.1:1", false),
+            ("127.9.9.9:1", false),
+            ("[::1]:1", false),
+            ("0.0.0.0:1", true),
+            ("10.1.0.5:1", true),
+            ("[::]:1", true),
+        ] {
+            assert_eq!(warning(address.parse().unwrap()).is_some(), is_warned, "{address}");
+        }
+    }
 }

@@ -179,3 +179,104 @@ fn answer((status, reason): Status, text: &str) -> Vec<u8> {
     );
     [head.as_bytes(), text.as_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+
+    /// Ends the server when it is dropped, whatever became of the test.
+    struct Raise(Interrupt);
+
+    impl Drop for Raise {
+        fn drop(&mut self) {
+            self.0.raise();
+        }
+    }
+
+    /// Serves a page until the function ends.
+    fn serve(page: &str, test: impl FnOnce(SocketAddr)) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let page = page.to_owned();
+        let interrupt = Interrupt::counted(0);
+        let server =
+            Server::new(listener, move || if page.is_empty() { Err("why".to_owned()) } else { Ok(page.clone()) });
+        thread::scope(|scope| {
+            let stop = interrupt.clone();
+            scope.spawn(move || server.run(&stop).unwrap());
+            let _raise = Raise(interrupt);
+            test(address);
+        });
+    }
+
+    fn connect(address: SocketAddr, request: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Nanos::from_secs(30).as_duration())).unwrap();
+        stream.write_all(request).unwrap();
+        stream
+    }
+
+    fn ask(address: SocketAddr, request: &[u8]) -> String {
+        let mut answer = String::new();
+        connect(address, request).read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    #[test]
+    fn the_page_is_had_and_everything_else_is_refused() {
+        serve("up 1\n", |address| {
+            let expected = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
+                            Content-Length: 5\r\nConnection: close\r\n\r\nup 1\n";
+            assert_eq!(ask(address, GET), expected);
+            let post = ask(address, b"POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc");
+            assert!(
+                post.starts_with("HTTP/1.1 405 Method Not Allowed\r\n") && post.contains("\r\nAllow: GET\r\n"),
+                "{post}"
+            );
+            assert!(ask(address, b"GET /other HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 Not Found\r\n"));
+            assert!(ask(address, b"\x16\x03\x01\n\n").starts_with("HTTP/1.1 400 Bad Request\r\n"));
+            let long = [b"GET /metrics HTTP/1.1\r\nX: ", &[b'x'; 3 * MOST_HEAD_BYTES][..]].concat();
+            assert!(ask(address, &long).starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"));
+        });
+    }
+
+    #[test]
+    fn what_has_no_page_says_why() {
+        serve("", |address| {
+            let answer = ask(address, GET);
+            assert!(answer.starts_with("HTTP/1.1 500 Internal Server Error\r\n") && answer.ends_with("\r\n\r\nwhy\n"));
+        });
+    }
+
+    #[test]
+    fn clients_that_hang_keep_nobody_waiting_and_are_bounded() {
+        // Longer than what both sockets hold, so that a client that does not read hangs in the middle of it.
+        let page = "x".repeat(32 << 20);
+        serve(&page, |address| {
+            let begin = Clock::now();
+            let silent: Vec<_> = (0..MOST_CONNECTIONS - 2).map(|_| connect(address, b"GET /met")).collect();
+            let unread = connect(address, GET);
+            let answer = ask(address, GET);
+            assert!(answer.ends_with(&page[..100]) && answer.len() > page.len());
+            let last = connect(address, b"GET");
+            let mut busy = String::new();
+            while !busy.starts_with("HTTP/1.1 503 ") {
+                assert!(Clock::now() - begin < MOST_HEAD_TIME, "they still hang");
+                // The answer may be lost when the request was not read.
+                busy.clear();
+                let _ = connect(address, GET).read_to_string(&mut busy);
+            }
+            drop((silent, unread, last));
+        });
+    }
+
+    #[test]
+    fn a_request_that_does_not_end_is_ended() {
+        serve("up 1\n", |address| {
+            assert!(ask(address, b"GET /metrics HTTP/1.1\r\n").starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+        });
+    }
+}

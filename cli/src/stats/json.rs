@@ -109,3 +109,50 @@ fn rows(table: &TableEntry, reading: &Reading) -> Value {
     };
     table.rows.iter().map(row).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keeper::{CLIENT, Keeper, litter};
+    use crate::stats::testing::Place;
+    use seqcast_transport::Clock;
+
+    #[test]
+    fn everything_is_in_the_document() {
+        let place = Place::new("json");
+        let start = Clock::now();
+        let mut publisher = Keeper::publisher(&place.0, "EQ20261121");
+        let mut subscriber = Keeper::subscriber(&place.0, "EQ20261121");
+        publisher.add_client();
+        subscriber.set("heard", 1);
+        subscriber.set("request_target 0", Unit::address_word(CLIENT));
+        subscriber.write(&[("line_heard_at a", (start - Nanos::from_secs(2)).0), ("gap_policy", 2)]);
+        subscriber.histogram("recovery").record(17);
+        subscriber.close_gap(1_204, 1_220, start, true);
+        let skipped = litter(&place.0);
+        let reading = place.read_at(start);
+        let document = document(&reading, reading.processes.iter());
+        let [publisher, subscriber] = &document["processes"].as_array().unwrap()[..] else { panic!("{document}") };
+        assert_eq!(publisher["tables"]["clients"][0]["address"], json!(CLIENT.to_string()));
+        assert_eq!((&subscriber["state"], &subscriber["session"]), (&json!("live"), &json!("EQ20261121")));
+        assert_eq!(subscriber["facts"]["recover_from"], json!("10.1.0.5:30100"));
+        let value = |name: &str, labels: Value| {
+            let values = subscriber["values"].as_array().unwrap();
+            values.iter().find(|it| it["name"] == name && it["labels"] == labels).unwrap()["value"].clone()
+        };
+        assert_eq!(value("messages", json!({})), json!(0), "what is 0, too");
+        assert_eq!(value("heard", json!({})), json!(true));
+        assert_eq!(value("gap_policy", json!({})), json!("stop"));
+        assert_eq!(value("request_target", json!({ "target": "0" })), json!(CLIENT.to_string()));
+        assert_eq!(value("line_heard_at", json!({ "line": "a" })), json!(reading.unix.0 - 2_000_000_000));
+        assert_eq!(value("line_heard_at", json!({ "line": "b" })), Value::Null);
+        assert_eq!(subscriber["histograms"][0]["buckets"], json!([[18, 1]]));
+        let gap = &subscriber["tables"]["gaps"][0];
+        assert_eq!(
+            (&gap["origin"], &gap["lost"], &gap["first"]),
+            (&json!("kernel_drop"), &json!("no_answer"), &json!(1_204))
+        );
+        assert_eq!(gap["opened_at"], json!(reading.unix.0 - 3_140_000));
+        assert_eq!(document["skipped"].as_array().unwrap().len(), skipped);
+    }
+}

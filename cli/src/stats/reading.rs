@@ -177,3 +177,66 @@ impl Complaints {
         self.said.retain(|(path, _)| reading.skipped.iter().any(|(skipped, _)| skipped == path));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keeper::Keeper;
+    use crate::stats::testing::Place;
+    use std::net::UdpSocket;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::MetadataExt;
+
+    fn inode(socket: &UdpSocket) -> u64 {
+        std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap().ino()
+    }
+
+    #[test]
+    fn what_the_kernel_says_of_a_socket_stands_behind_it() {
+        let place = Place::new("kernel");
+        let sockets = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        for _ in 0..1_000 {
+            sockets[1].send_to(&[0; 1_400], sockets[0].local_addr().unwrap()).unwrap();
+        }
+        let keeper = Keeper::subscriber(&place.0, "EQ20261121");
+        keeper.write(&[("line_socket_inode a", inode(&sockets[0])), ("line_socket_inode b", inode(&sockets[1]))]);
+        let reading = Reading::take(&place.0).unwrap();
+        let process = &reading.processes[0];
+        assert_eq!(process.unseen, [""; 0]);
+        let of = |name: &str, line: &str| process.snapshot.value(name, &[("line", line)]).unwrap();
+        assert!(of("line_kernel_queue_bytes", "a") > 100_000);
+        // The buffer is 208 KiB by default; datagrams take more than twice their length.
+        let mut buffer = [0; 2_000];
+        sockets[0].set_nonblocking(true).unwrap();
+        let heard = std::iter::from_fn(|| sockets[0].recv(&mut buffer).ok()).count() as u64;
+        assert_eq!(of("line_kernel_drops", "a"), 1_000 - heard);
+        assert_eq!([of("line_kernel_queue_bytes", "b"), of("line_kernel_drops", "b")], [0, 0]);
+    }
+
+    #[test]
+    fn a_socket_that_is_not_there_is_told_of_and_none_is_not() {
+        let place = Place::new("nosocket");
+        let keeper = Keeper::subscriber(&place.0, "EQ20261121");
+        keeper.write(&[("line_socket_inode a", 1), ("line_socket_inode b", 0)]);
+        let reading = Reading::take(&place.0).unwrap();
+        let path = kernel::path(std::process::id());
+        assert_eq!(reading.processes[0].unseen, [format!("queue and drops of line a: {path} has no socket 1")]);
+        keeper.killed("subscriber-1-0.stats");
+        let reading = Reading::take(&place.0).unwrap();
+        assert_eq!((reading.processes[0].state(), reading.processes[0].unseen.len()), ("dead", 0));
+    }
+
+    #[test]
+    fn the_same_process_is_found_again_and_another_one_in_its_place_is_not() {
+        let place = Place::new("same");
+        let keeper = Keeper::subscriber(&place.0, "EQ20261121");
+        let first = Reading::take(&place.0).unwrap();
+        let second = Reading::take(&place.0).unwrap();
+        assert!(first.same(&second.processes[0]).is_some());
+        drop(keeper);
+        let _other = Keeper::subscriber(&place.0, "EQ20261121");
+        let third = Reading::take(&place.0).unwrap();
+        assert_eq!(first.processes[0].snapshot.path, third.processes[0].snapshot.path);
+        assert!(first.same(&third.processes[0]).is_none());
+    }
+}

@@ -53,7 +53,7 @@ pub(crate) fn title(process: &Process, reading: &Reading) -> String {
         _ => process.state().to_owned(),
     };
     let age = age(reading.unix - Nanos(snapshot.made_at_unix_ns));
-    format!("{} {}, process {}, {state}, since {age}", snapshot.role, process.feed(), snapshot.process)
+    format!("{} {}, process {}, {state}, started {age} ago", snapshot.role, process.feed(), snapshot.process)
 }
 
 /// A line of a table: name with labels, number, unit, rate.
@@ -116,4 +116,63 @@ fn distribution(histogram: &HistogramEntry, at: Nanos) -> String {
     let quantiles = quantiles.filter_map(|(share, name)| Some(format!("{name} {}", words(histogram.quantile(share)?))));
     let most = format!("most {}", words(histogram.largest));
     std::iter::once("times".to_owned()).chain(quantiles).chain([most]).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keeper::Keeper;
+    use crate::stats::testing::Place;
+    use seqcast_transport::Clock;
+
+    #[test]
+    fn every_unit_has_its_words() {
+        let at = Nanos::from_secs(100);
+        let of = |unit: Unit, number: u64| {
+            let (number, unit) = value(&unit, number, at);
+            format!("{number} {unit}").trim_end().to_owned()
+        };
+        assert_eq!(of(Unit::count("packets"), 12_345), "12,345 packets");
+        assert_eq!(of(Unit::Bytes, 1_000), "1,000 bytes");
+        assert_eq!(of(Unit::Nanoseconds, 41_200), "41.2 µs");
+        assert_eq!([of(Unit::Time, 97_700_000_000), of(Unit::Time, 0)], ["2.30 s ago", "never"]);
+        assert_eq!(of(Unit::Time, u64::MAX), "0 ns ago", "a clock that is ahead");
+        assert_eq!([of(Unit::Flag, 0), of(Unit::Flag, 7)], ["no", "yes"]);
+        assert_eq!([of(Unit::Address, 0), of(Unit::Address, 0x7F00_0001_7594)], ["none", "127.0.0.1:30100"]);
+        let policies = || Unit::one_of(&["wait", "skip"]);
+        assert_eq!([of(policies(), 1), of(policies(), 2)], ["skip", "2"]);
+    }
+
+    #[test]
+    fn ages_have_the_units_that_fit() {
+        let ages = [59, 60, 3_599, 3_600, 19_000, 86_400, 300_000].map(|seconds| age(Nanos::from_secs(seconds)));
+        assert_eq!(ages, ["59 s", "1 min", "59 min", "1 h 0 min", "5 h 16 min", "1 d 0 h", "3 d 11 h"]);
+    }
+
+    #[test]
+    fn a_process_is_a_block_of_what_is_not_0_in_columns() {
+        let place = Place::new("block");
+        let start = Clock::now();
+        let mut keeper = Keeper::subscriber(&place.0, "EQ20261121");
+        keeper.write(&[("messages", 1_000)]);
+        let previous = place.read_at(start);
+        keeper.write(&[("messages", 13_345), ("line_packets a", 5), ("lag_time", 3_000_000), ("gap_policy", 1)]);
+        keeper.histogram("recovery").record(41_200);
+        keeper.close_gap(1_204, 1_220, start, false);
+        let reading = place.read_at(start + Nanos::from_secs(1));
+        let process = &reading.processes[0];
+        assert_eq!(title(process, &reading), "subscriber EQ20261121, process 1001, live, started 12 s ago");
+        let expected = [
+            "  line_a: 239.1.1.1:30001@10.1.0.9",
+            "  line_b: 239.1.2.1:30001@10.2.0.9",
+            "  recover_from: 10.1.0.5:30100",
+            "  messages        13,345 messages  +12,345/s",
+            "  line_packets a       5 packets   +5/s",
+            "  lag_time          3.00 ms",
+            "  gap_policy        skip",
+            "  recovery             1 times, median 41.2 µs, p99 41.2 µs, most 41.2 µs",
+            "  rows that --json shows: 1 of gaps",
+        ];
+        assert_eq!(block(process, &reading, Some(&previous)), expected);
+    }
 }

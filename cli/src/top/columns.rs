@@ -38,16 +38,16 @@ const PUBLISHER: &[Column] = &[
     column("REQ/S", 6, 0, |it| number(it.rate("requests"))),
     column("REFUSED", 8, 0, |it| number(it.sum("requests_refused"))),
     column("OVERWRITTEN", 12, 0, |it| number(it.value("requests_overwritten"))),
-    column("NEXT", 16, 98, |it| exact(it.value("next"))),
-    column("CYCLE", 7, 105, |it| time(it.value("longest_cycle"))),
+    column("NEXT", 16, 95, |it| exact(it.value("next"))),
+    column("CYCLE", 7, 102, |it| time(it.value("longest_cycle"))),
 ];
 
 /// Of subscribers.
 const SUBSCRIBER: &[Column] = &[
     column("STATE", 6, 0, |it| it.condition().word().to_owned()),
     column("MSG/S", 6, 0, |it| number(it.rate("messages"))),
-    Column { title: "NEXT", width: 6, from: 0, to: 115, text: |it| number(it.value("next")) },
-    column("NEXT", 16, 116, |it| exact(it.value("next"))),
+    Column { title: "NEXT", width: 6, from: 0, to: 108, text: |it| number(it.value("next")) },
+    column("NEXT", 16, 109, |it| exact(it.value("next"))),
     column("LAG", 6, 0, |it| number(it.value("lag_messages"))),
     column("TIME", 6, 0, |it| time(it.value("lag_time"))),
     column("OPEN", 5, 0, |it| number(it.value("open_gaps"))),
@@ -56,20 +56,20 @@ const SUBSCRIBER: &[Column] = &[
     column("P50", 6, 0, |it| time(it.quantile("recovery", 0.5))),
     column("P99", 6, 0, |it| time(it.quantile("recovery", 0.99))),
     column("A%", 4, 0, |it| number(it.share_of_a())),
-    Column { title: "MISSED", width: 7, from: 0, to: 84, text: |it| number(it.sum("line_missed")) },
-    column("MISS A", 7, 85, |it| number(it.of_line("line_missed", "a"))),
-    column("MISS B", 7, 85, |it| number(it.of_line("line_missed", "b"))),
-    column("DELIV", 6, 98, |it| time(it.quantile("delivery", 0.99))),
-    column("QUEUE", 6, 98, |it| it.queue_percent().map_or_else(none, |percent| format!("{percent}%"))),
-    column("DROPS", 6, 120, |it| number(it.sum("line_kernel_drops"))),
-    column("MB/S", 7, 127, |it| megabytes(it.rate("line_bytes"))),
+    Column { title: "MISSED", width: 7, from: 0, to: 86, text: |it| number(it.sum("line_missed")) },
+    column("MISS A", 7, 87, |it| number(it.of_line("line_missed", "a"))),
+    column("MISS B", 7, 87, |it| number(it.of_line("line_missed", "b"))),
+    column("DELIV", 6, 99, |it| time(it.quantile("delivery", 0.99))),
+    column("QUEUE", 6, 99, |it| it.queue_percent().map_or_else(none, |percent| format!("{percent}%"))),
+    column("DROPS", 6, 115, |it| number(it.sum("line_kernel_drops"))),
+    column("MB/S", 7, 122, |it| megabytes(it.rate("line_bytes"))),
 ];
 
 /// What each letter stands for.
 pub(super) const LEGEND: &[&str] = &[
-    "P publisher, R retransmitter: UNSENT packets that the kernel did not take,",
-    "  RETAINED how far back can be asked for, REQ/S requests, REFUSED and",
-    "  OVERWRITTEN requests without an answer, CYCLE the longest duty cycle",
+    "P publisher, R retransmitter: MB/S on all lines, UNSENT packets that the",
+    "  kernel did not take, RETAINED how far back can be asked for, REQ/S requests,",
+    "  REFUSED and OVERWRITTEN requests without an answer, CYCLE longest duty cycle",
     "S subscriber: LAG messages that exist and are not delivered, TIME since when,",
     "  OPEN gaps, RECOV messages recovered, LOST messages, P50 P99 of a recovery,",
     "  A% first copies that line A brought, MISSED messages that a line did not",

@@ -70,7 +70,7 @@ fn details(view: &View, readings: Readings<'_>, feeds: &[Feed<'_>]) -> Vec<Strin
 fn bar(screen: &mut Screen, words: &str, readings: Readings<'_>, view: &View) {
     let utc = times::utc(readings.current.unix);
     let paused = if view.is_paused { "PAUSED " } else { "" };
-    let right = format!("{paused}{} UTC ", utc.get(11..19).unwrap_or_default());
+    let right = format!(" {paused}{} UTC ", utc.get(11..19).unwrap_or_default());
     screen.put(0, 0, Style::PLAIN, &format!(" {words}"));
     screen.put(0, screen.width().saturating_sub(right.len()), Style::PLAIN, &right);
     screen.fill(0, |_| Style::TITLE);
@@ -149,19 +149,25 @@ fn events_rows(height: usize) -> usize {
 }
 
 fn summary(feeds: &[Feed<'_>]) -> String {
-    let members = || feeds.iter().flat_map(|feed| &feed.members);
-    let number = |is_counted: fn(&Member<'_>) -> bool| members().filter(|member| is_counted(member)).count() as u64;
+    let members: Vec<_> = feeds.iter().flat_map(|feed| &feed.members).collect();
+    let subscribers = members.iter().filter(|member| member.is_subscriber()).count();
     let mut words = vec![
-        format!("seqcast top: {}", count(feeds.len() as u64, "feed")),
-        count(number(|it| !it.is_subscriber()), "publisher"),
-        count(number(|it| it.is_subscriber()), "subscriber"),
+        count(feeds.len() as u64, "feed"),
+        count((members.len() - subscribers) as u64, "publisher"),
+        count(subscribers as u64, "subscriber"),
     ];
+    let conditions: Vec<_> = members.iter().map(|member| member.condition()).collect();
     let ill = [
-        (number(|it| matches!(it.condition(), Condition::Queue | Condition::Lag)), "slow"),
-        (number(|it| it.condition() == Condition::Stalled), "stalled"),
-        (number(|it| it.condition() == Condition::Dead), "dead"),
+        (&[Condition::Queue, Condition::Lag][..], "slow"),
+        (&[Condition::Stalled], "stalled"),
+        (&[Condition::Dead], "dead"),
     ];
-    words.extend(ill.into_iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")));
+    for (of, word) in ill {
+        match conditions.iter().filter(|condition| of.contains(condition)).count() {
+            0 => {}
+            count => words.push(format!("{count} {word}")),
+        }
+    }
     words.join(", ")
 }
 

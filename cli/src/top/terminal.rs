@@ -117,3 +117,28 @@ fn key(key: KeyEvent) -> Option<Key> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pty::Pty;
+    use std::process::Command;
+
+    /// Not a test: the process that panics.
+    #[test]
+    fn panicking_process() {
+        if env::var_os("SEQCAST_TEST_PANIC").is_some() {
+            let _terminal = Terminal::enter().unwrap();
+            panic!("for the test");
+        }
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_is_told() {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", "top::terminal::tests::panicking_process", "--nocapture"]);
+        command.env("SEQCAST_TEST_PANIC", "1").stderr(std::process::Stdio::null());
+        let (status, output) = Pty::start(command).wait();
+        assert!(!status.success() && output.contains("FAILED"), "{output:?}");
+    }
+}
