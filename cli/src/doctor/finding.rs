@@ -113,8 +113,8 @@ pub(super) fn json(sections: &[Section]) -> Value {
 }
 
 /// The outcome of the worst that was found: problems have failed, warnings were found as by a check.
-pub(crate) fn judge(levels: impl Iterator<Item = Level> + Clone) -> Outcome {
-    let number = |level| levels.clone().filter(|found| *found == level).count() as u64;
+pub(crate) fn judge(levels: &[Level]) -> Outcome {
+    let number = |level| levels.iter().filter(|found| **found == level).count() as u64;
     let mut outcome = Outcome::default();
     let (problems, warnings) = (number(Level::Problem), number(Level::Warning));
     if problems > 0 {
@@ -137,9 +137,9 @@ mod tests {
 
     #[test]
     fn the_worst_decides_the_exit_code() {
-        assert_eq!(judge([Level::Ok, Level::Unseen, Level::Note].into_iter()).code(), 0);
-        assert_eq!(judge([Level::Note, Level::Warning].into_iter()).code(), 3);
-        assert_eq!(judge([Level::Warning, Level::Problem, Level::Ok].into_iter()).code(), 1);
+        assert_eq!(judge(&[Level::Ok, Level::Unseen, Level::Note]).code(), 0);
+        assert_eq!(judge(&[Level::Note, Level::Warning]).code(), 3);
+        assert_eq!(judge(&[Level::Warning, Level::Problem, Level::Ok]).code(), 1);
     }
 
     #[test]

@@ -71,8 +71,8 @@ pub fn run(options: &Options) -> Outcome {
         Ok(found) => found,
         Err(outcome) => return outcome,
     };
-    let levels = sections.iter().flat_map(|section| &section.findings).map(|finding| finding.level);
-    let mut outcome = finding::judge(levels);
+    let levels: Vec<_> = sections.iter().flat_map(|section| &section.findings).map(|finding| finding.level).collect();
+    let mut outcome = finding::judge(&levels);
     unheard.into_iter().for_each(|condition| outcome.add(condition));
     let words = if is_json {
         let findings = finding::json(&sections);

@@ -75,7 +75,8 @@ pub fn run(options: &Options) -> Outcome {
         // What the gap says of itself is all that is asked for.
         findings.retain(|finding| lives.iter().any(|life| life.is_explained_by(finding)));
     }
-    let mut outcome = judge(findings.iter().map(|finding| finding.level));
+    let levels: Vec<_> = findings.iter().map(|finding| finding.level).collect();
+    let mut outcome = judge(&levels);
     let words = if options.json {
         let gaps = lives.as_ref().map(|lives| lives.iter().map(life::Life::json).collect::<Vec<_>>());
         let findings = finding::json(&findings);

@@ -51,6 +51,9 @@ pub(super) const NO_ANSWER: u64 = 1;
 pub(super) const SKIPPED: u64 = 2;
 
 type Field = (&'static str, Unit);
+type Labels = Vec<(&'static str, &'static str)>;
+type Value = (String, Labels, Unit, u64);
+type Rows = (&'static str, Vec<Field>, Vec<Vec<u64>>);
 
 /// What a process writes.
 #[derive(Clone)]
@@ -58,8 +61,8 @@ pub(super) struct Fake {
     role: &'static str,
     id: u32,
     facts: Vec<(&'static str, String)>,
-    values: Vec<(String, Vec<(&'static str, &'static str)>, Unit, u64)>,
-    tables: Vec<(&'static str, Vec<Field>, Vec<Vec<u64>>)>,
+    values: Vec<Value>,
+    tables: Vec<Rows>,
     thread: Thread,
     state: State,
     before: Option<Box<Fake>>,
@@ -145,7 +148,7 @@ impl Fake {
         self
     }
 
-    fn labelled(mut self, name: &str, labels: Vec<(&'static str, &'static str)>, unit: Unit, value: u64) -> Self {
+    fn labelled(mut self, name: &str, labels: Labels, unit: Unit, value: u64) -> Self {
         self.values.retain(|(other, others, ..)| other != name || *others != labels);
         self.values.push((name.to_owned(), labels, unit, value));
         self
