@@ -3,7 +3,7 @@
 use super::busy::{Holder, holder};
 use super::finding::Finding;
 use super::gaps::{Lost, ago, latest, lost, messages, open, settled};
-use super::host::{Host, Process};
+use super::host::{Host, Process, total};
 use crate::doctor::finding::Level;
 use crate::progress::{count, thousands};
 use crate::times;
@@ -280,8 +280,8 @@ fn refused_but_answered(host: &Host, process: &Process) -> Option<Finding> {
         let server = host.responder(target)?;
         Some((server, Client::of(server, own?).filter(Client::is_limited)?))
     })?;
-    let all: u64 = client.refused().iter().map(|(_, count)| count).sum();
-    let what = format!("{} refused {} of it, so that it had to ask again", server.name(), count(all, "request"));
+    let all = count(client.all_refused(), "request");
+    let what = format!("{} refused {all} of it, so that it had to ask again", server.name());
     Some(
         Finding::new(Level::Warning, "refused", process, what)
             .why("a limit of whoever answers was reached; what it misses comes later for it")
@@ -308,7 +308,7 @@ impl Client {
             Some(Self {
                 address: table.address(row, "address")?,
                 requests: value("requests")?,
-                answers: value("retransmissions")? + value("overwritten")?,
+                answers: value("retransmissions")?.saturating_add(value("overwritten")?),
                 refused: refused.into_iter().filter(|(_, count)| *count > 0).collect(),
             })
         };
@@ -323,9 +323,9 @@ impl Client {
         self.address
     }
 
-    /// Requests of it without an answer, by reason, if any.
-    pub(super) fn refused(&self) -> &[(&'static str, u64)] {
-        &self.refused
+    /// Requests of it without an answer.
+    pub(super) fn all_refused(&self) -> u64 {
+        total(self.refused.iter().map(|(_, count)| *count))
     }
 
     /// Whether refusals keep it from what it misses: those within the linger do only if they are the rule.

@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use super::gaps::{ago, lost, settled};
-use super::host::{Host, Process};
+use super::host::{Host, Process, percent};
 use crate::doctor::finding::Level;
 use crate::progress::{count, thousands};
 use crate::times;
@@ -47,10 +47,6 @@ pub(super) fn holder(process: &Process) -> Option<Holder> {
         .filter(|time| *time > Nanos::ZERO)
         .map(|time| format!(", the slowest write {}, all writes {}", times::in_words(slowest), times::in_words(time)));
     (cycles > 0).then(|| Holder::Handling(format!("{of_longest}{}", writes.unwrap_or_default())))
-}
-
-pub(super) fn percent(part: u64, of: u64) -> u64 {
-    (u128::from(part) * 100).checked_div(u128::from(of)).map_or(0, |percent| percent as u64)
 }
 
 /// A subscriber that does not write its file: stopped, or kept from its core, or from its poll.
@@ -101,10 +97,8 @@ fn output_mends() -> [String; 2] {
 /// What waits in the receive buffers of its lines.
 fn backlog(process: &Process) -> Vec<String> {
     let of = |line| {
-        let room = 2 * process.of_line("receive_buffer_bytes", line);
-        let bytes = process.queue(line)?.bytes;
-        let full = percent(bytes, room);
-        (full >= 50).then(|| format!("its receive buffer of line {line:?} is {full} % full"))
+        let full = process.fullness(line).filter(|full| *full >= 50)?;
+        Some(format!("its receive buffer of line {line:?} is {full} % full"))
     };
     process.lines().filter_map(of).collect()
 }

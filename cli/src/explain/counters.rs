@@ -95,7 +95,7 @@ pub(super) fn refused(host: &Host, server: &Process) -> Option<Finding> {
     };
     let clients: Vec<_> =
         Client::all(server).into_iter().filter(|client| client.is_limited() && !is_here(client)).collect();
-    let worst = clients.iter().max_by_key(|client| client.refused().iter().map(|(_, count)| *count).sum::<u64>())?;
+    let worst = clients.iter().max_by_key(|client| client.all_refused())?;
     let what = format!("refuses requests of {} that keep no counters here", count(clients.len() as u64, "client"));
     Some(
         Finding::new(Level::Warning, "refused", server, what)
@@ -133,9 +133,7 @@ pub(super) fn fine(process: &Process) -> Finding {
     let recovered = settled(process).iter().filter(|gap| gap.lost.is_none()).count();
     let state = if process.value("ended") == 1 { "has the whole session" } else { "keeps up" };
     let buffers = process.lines().filter_map(|line| {
-        let queue = process.queue(line)?;
-        let room = process.of_line("receive_buffer_bytes", line) * 2;
-        let percent = super::busy::percent(queue.bytes, room);
+        let (queue, percent) = (process.queue(line)?, process.fullness(line)?);
         Some(format!(
             "line {line:?}: receive buffer {percent} % full, {} dropped by the kernel",
             thousands(queue.drops)

@@ -1,6 +1,6 @@
 //! The gaps that a subscriber remembers: those that are settled, those that are open, and what was lost.
 
-use super::host::Process;
+use super::host::{Process, total};
 use crate::progress::count;
 use crate::subscribe::cause_name;
 use crate::subscribe::health::{gap_in_words, source_in_words};
@@ -116,7 +116,7 @@ pub(super) fn lost(process: &Process) -> Vec<Lost> {
 
 /// How many messages ranges hold together.
 pub(super) fn messages(ranges: impl IntoIterator<Item = SequenceRange>) -> u64 {
-    ranges.into_iter().map(SequenceRange::count).fold(0, u64::saturating_add)
+    total(ranges.into_iter().map(SequenceRange::count))
 }
 
 /// The latest of some gaps in one line, and when it was.

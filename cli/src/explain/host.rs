@@ -161,9 +161,16 @@ impl Process {
         Some(Queue { bytes: value("line_kernel_queue_bytes")?, drops: value("line_kernel_drops")? })
     }
 
+    /// How full the receive buffer of a line is, in percent; none if that cannot be seen.
+    pub(super) fn fullness(&self, line: Line) -> Option<u64> {
+        // The kernel gives the double of what is asked (socket(7)).
+        let room = self.of_line("receive_buffer_bytes", line).saturating_mul(2);
+        Some(percent(self.queue(line)?.bytes, room))
+    }
+
     /// Datagrams that the kernel dropped here: by the sockets, or as far as gaps showed.
     pub(super) fn kernel_drops(&self) -> u64 {
-        let sockets: u64 = self.lines().filter_map(|line| self.queue(line)).map(|queue| queue.drops).sum();
+        let sockets = total(self.lines().filter_map(|line| self.queue(line)).map(|queue| queue.drops));
         sockets.max(self.value("kernel_drops"))
     }
 
@@ -179,6 +186,16 @@ impl Process {
         let own = |number| self.now.address("request_socket", &[("target", &index(number))]);
         (0..).map_while(|number| Some((target(number)?, own(number)))).collect()
     }
+}
+
+/// The sum, as large as it gets: what a file says need not be true.
+pub(super) fn total(numbers: impl IntoIterator<Item = u64>) -> u64 {
+    numbers.into_iter().fold(0, u64::saturating_add)
+}
+
+pub(super) fn percent(part: u64, of: u64) -> u64 {
+    let percent = (u128::from(part) * 100).checked_div(u128::from(of)).unwrap_or(0);
+    u64::try_from(percent).unwrap_or(u64::MAX)
 }
 
 fn label(line: Line) -> &'static str {

@@ -3,13 +3,13 @@
 use super::busy::{Holder, cycle_before_drops, holder};
 use super::finding::Finding;
 use super::gaps::{latest, lost, messages, settled};
-use super::host::{Host, Process};
+use super::host::{Host, Process, total};
 use crate::check::{receive_buffer, truesize};
 use crate::doctor::finding::Level;
 use crate::doctor::host::held;
 use crate::progress::{count, thousands};
 use crate::times;
-use seqcast_recovery::{GapOrigin, GapRecord, Line, Nanos, Source};
+use seqcast_recovery::{GapOrigin, GapRecord, Line, MAX_DATAGRAM_BYTES, Nanos, Source};
 
 /// The largest receive buffer that the kernel can be asked for: it counts the double in an `int` (socket(7)).
 const MOST_BUFFER_BYTES: u64 = 1 << 30;
@@ -94,8 +94,8 @@ fn overrun(host: &Host, process: &Process, gaps: &[GapRecord]) -> Option<Finding
 
 /// What the buffer holds, what the longest burst was that overran it, and the buffer that would have held that.
 fn buffer(host: &Host, process: &Process, line: Line, gaps: &[GapRecord], drops: u64) -> (Option<String>, Vec<String>) {
-    let granted = process.of_line("receive_buffer_bytes", line);
-    let mean = process.mean_bytes(line) as usize;
+    let granted = process.of_line("receive_buffer_bytes", line).min(MOST_BUFFER_BYTES);
+    let mean = process.mean_bytes(line).min(MAX_DATAGRAM_BYTES as u64) as usize;
     if granted == 0 || mean == 0 {
         return (None, Vec::new());
     }
@@ -137,9 +137,9 @@ fn on_one_line(process: &Process) -> Vec<Finding> {
     // What no line brought is missing on both.
     let gaps = settled(process);
     let both = if process.value("gaps") > gaps.len() as u64 {
-        process.value("recovered") + process.value("lost")
+        process.value("recovered").saturating_add(process.value("lost"))
     } else {
-        messages(gaps.iter().map(|gap| gap.range)).saturating_sub(gaps.iter().flat_map(|gap| gap.by_lines).sum())
+        messages(gaps.iter().map(|gap| gap.range)).saturating_sub(total(gaps.iter().flat_map(|gap| gap.by_lines)))
     };
     let of = |line: Line| {
         let other = Line::ALL[1 - line.index()];
@@ -193,7 +193,7 @@ fn on_the_way(host: &Host, process: &Process, gaps: &[GapRecord]) -> Option<Find
         .then(|| format!("of {} in all, the latest {remembered} are remembered", count(all, "gap")));
     let sender = process.session().and_then(|session| host.publisher(session));
     let refused = sender.and_then(|sender| {
-        let refused: u64 = Line::ALL.map(|line| sender.of_line("line_refused", line)).iter().sum();
+        let refused = sender.now.sum("line_refused");
         let name = sender.name();
         (refused > 0).then(|| {
             format!("the kernel of {name} refused to send {}: its send buffer was full", count(refused, "packet"))
@@ -221,7 +221,7 @@ fn on_the_way(host: &Host, process: &Process, gaps: &[GapRecord]) -> Option<Find
 
 /// Where what did not come on these lines was lost.
 fn way(process: &Process, lines: &[Line]) -> String {
-    let dropped: u64 = lines.iter().filter_map(|line| process.queue(*line)).map(|queue| queue.drops).sum();
+    let dropped = total(lines.iter().filter_map(|line| process.queue(*line)).map(|queue| queue.drops));
     let is_impaired = process.value("impaired_dropped") > 0;
     match (is_impaired, process.kernel_drops()) {
         (true, _) => "it drops datagrams on purpose (--impair); what else was lost cannot be told from that".to_owned(),

@@ -290,6 +290,20 @@ impl Fake {
         self
     }
 
+    /// All that it says is as large as it gets.
+    pub(super) fn with_everything(mut self, number: u64) -> Self {
+        let names = ["gaps", "recovered", "longest_cycle", "output_time", "output_slowest", "kernel_drops"];
+        for name in names {
+            self = self.set(name, number);
+        }
+        for name in ["line_missed", "line_late", "line_refused", "line_kernel_drops", "line_kernel_queue_bytes"] {
+            self = self.line(name, "a", number);
+        }
+        self.values.iter_mut().for_each(|(.., value)| *value = number);
+        self.tables.iter_mut().flat_map(|(.., rows)| rows).flatten().for_each(|field| *field = number);
+        self
+    }
+
     /// Its file as it is read.
     fn snapshot(&self) -> Snapshot {
         static COUNT: AtomicU32 = AtomicU32::new(0);

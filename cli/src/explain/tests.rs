@@ -392,3 +392,28 @@ fn a_number_that_no_gap_holds_is_told_as_such() {
     assert!(words(20_000).contains("it has not been delivered"), "{}", words(20_000));
     assert!(words(10_005).contains("opened 1.00 s ago, and still open"), "{}", words(10_005));
 }
+
+#[test]
+fn files_that_say_anything_are_explained_without_a_panic() {
+    for number in [0, 1, u64::MAX / 2, u64::MAX] {
+        let row = |fake: Fake| fake.gap(Gap { kernel_drops: 1, ..GAP }).lost(1, 2, OVERWRITTEN).lost(9, 10, NO_ANSWER);
+        let strange = row(subscriber().with_line_b()).open_gap(1, 2, Nanos::ZERO).slow_cycle(Nanos::ZERO, Nanos::ZERO);
+        let strange = strange.clone().after(strange.clone()).with_everything(number);
+        let server = publisher().client("queue", 1).with_everything(number).after(publisher());
+        let host = host([
+            strange.clone(),
+            strange.clone().stalled('S', ""),
+            strange.killed(),
+            server.clone(),
+            server.killed(),
+        ]);
+        let found = explain(&host);
+        assert!(!super::finding::in_words(&found).is_empty());
+        life::of(&host, 1, None).iter().for_each(|life| assert!(!life.in_words().is_empty()));
+    }
+    // Words that are true beside those that are not.
+    let mixed = Fake::publisher(4711).set("retained_messages", 1).set("retained_bytes", u64::MAX);
+    assert_says(&found("overwritten", [mixed, subscriber().lost(1, u64::MAX, OVERWRITTEN)]), &["do: --retain "]);
+    let mixed = subscriber().line("line_packets", "a", 1).line("line_bytes", "a", u64::MAX).queue("a", 1, u64::MAX);
+    assert_says(&found("kernel_overrun", [mixed]), &["no receive buffer holds that"]);
+}
