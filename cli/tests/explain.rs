@@ -6,7 +6,8 @@ use seqcast_recovery::Nanos;
 use seqcast_stats::{Snapshot, read_directory};
 use serde_json::Value;
 use std::io::Read;
-use support::{Place, Running, is_bound, pause, wait_for};
+use std::path::Path;
+use support::{Place, Running, feed, is_bound, pause, wait_for};
 
 /// What is found of a place: the exit code, and the findings.
 fn explain(place: &Place, arguments: &[&str]) -> (u64, Vec<Value>) {
@@ -144,8 +145,10 @@ fn processes_that_are_stopped_are_told_with_the_signal_that_lets_them_go_on() {
 #[test]
 fn ring_that_was_overwritten_is_told_with_the_size_that_would_have_done() {
     let place = Place::new("explain-overwritten");
-    let input = place.generate("input", 200_000, 1);
-    let mut publisher = place.publish(&input, &["--pace", "max", "--retain", "64KiB", "--linger", "60s"]).start();
+    let input = std::fs::read(place.generate("input", 200_000, 1)).unwrap();
+    let options = ["--retain", "64KiB", "--format", "blocks"];
+    let mut publisher = place.publish(Path::new("-"), &options).with_input_pipe().start();
+    let open = feed(publisher.take_input(), input).join().unwrap();
     wait_for("all to be published", || {
         let found = read_directory(&place.stats()).unwrap().snapshots.pop()?;
         (found.value("next", &[])? > 200_000).then_some(())
@@ -155,16 +158,16 @@ fn ring_that_was_overwritten_is_told_with_the_size_that_would_have_done() {
     let words = ["overwritten at the publisher", "when it asked for 1, the ring began with ", "--retain "];
     let finding = wait_for_cause(&place, "overwritten", &words);
     assert!(finding["evidence"].to_string().contains(&format!("publisher {} retains ", publisher.id())), "{finding:#}");
-    assert!(!publisher.has_ended());
+    drop(open);
 }
 
 #[test]
 fn quota_that_refused_requests_is_named_with_its_option() {
     let place = Place::new("explain-quota");
-    let input = place.generate("input", 50_000, 1);
+    let input = place.generate("input", 1_000_000, 1);
     let impaired = ["--impair", "a:loss=30%,seed=5", "--gap", "wait:300ms"];
     let _subscriber = listening(&place, place.subscribe(&impaired).start());
-    let budget = ["--pace", "50000/s", "--client-budget", "2kB/s,burst=2kB", "--linger", "60s"];
+    let budget = ["--pace", "50000/s", "--client-budget", "2kB/s,burst=2kB"];
     let _publisher = place.publish(&input, &budget).start();
     let finding = wait_for_cause(&place, "refused", &["lost: nobody answered in time", "refused: client_budget"]);
     assert_eq!(finding["level"], "problem");
@@ -174,7 +177,7 @@ fn quota_that_refused_requests_is_named_with_its_option() {
 #[test]
 fn network_that_is_not_answered_is_named_with_its_option() {
     let place = Place::new("explain-network");
-    let input = place.generate("input", 20_000, 1);
+    let input = place.generate("input", 1_000_000, 1);
     let impaired = ["--impair", "a:loss=5%,seed=5", "--gap", "wait:200ms"];
     let _subscriber = listening(&place, place.subscribe(&impaired).start());
     let _publisher = place.publish(&input, &["--pace", "50000/s", "--allow-requests", "10.0.0.0/8"]).start();
@@ -203,13 +206,16 @@ fn publisher_that_was_killed_is_told_with_the_command_that_goes_on() {
 #[test]
 fn publisher_that_left_no_file_is_told_by_the_host_that_refuses_requests() {
     let place = Place::new("explain-nobody");
-    let input = place.generate("input", 20_000, 1);
+    let input = place.generate("input", 1_000_000, 1);
     let stats = place.path("elsewhere");
     // What it misses at the end stays open, as nobody listens any more.
     let impaired = ["--impair", "loss=20%,seed=5", "--gap", "wait:60s"];
     let mut subscriber = listening(&place, place.subscribe(&impaired).start());
     let line = place.line().to_string();
-    let publish = place.command(env!("CARGO_BIN_EXE_seqcast"), &["publish", "--line-a", &line, "--requests", "none"]);
+    let publish = place.command(
+        env!("CARGO_BIN_EXE_seqcast"),
+        &["publish", "--line-a", &line, "--requests", "none", "--pace", "50000/s"],
+    );
     let mut publisher = publish.with("--stats", &stats).with("--input", &input).start();
     wait_for_value(&place, "requests_refused", 1);
     publisher.signal(libc::SIGKILL);
@@ -259,15 +265,17 @@ fn subscriber_that_hears_nothing_is_told_who_sends_there() {
 #[test]
 fn all_is_well_is_said_with_numbers_and_in_words() {
     let place = Place::new("explain-fine");
-    let input = place.generate("input", 1_000, 1);
-    let mut subscriber = listening(&place, place.subscribe(&[]).start());
-    let _publisher = place.publish(&input, &["--session", "FINE", "--linger", "60s"]).start();
-    subscriber.wait_for_words("has ended");
-    wait_for_value(&place, "ended", 1);
+    let input = std::fs::read(place.generate("input", 1_000, 1)).unwrap();
+    let _subscriber = listening(&place, place.subscribe(&[]).start());
+    let options = ["--session", "FINE", "--format", "blocks"];
+    let mut publisher = place.publish(Path::new("-"), &options).with_input_pipe().start();
+    let open = feed(publisher.take_input(), input).join().unwrap();
+    wait_for_value(&place, "messages", 1_000);
     let ended = place.seqcast(&["explain", "FINE"]).with("--stats", &place.stats()).run().expect_code(0);
     let words = String::from_utf8(ended.output).unwrap();
-    assert!(words.contains("of FINE: has the whole session, next 1,001"), "{words}");
+    assert!(words.contains("of FINE: keeps up, next 1,001"), "{words}");
     assert!(words.contains("of FINE: runs, next 1,001"), "{words}");
     let nobody = place.seqcast(&["explain", "OTHER"]).with("--stats", &place.stats()).run().expect_code(4);
     assert!(nobody.errors.contains("nobody of OTHER keeps counters in "), "{}", nobody.errors);
+    drop(open);
 }

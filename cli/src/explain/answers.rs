@@ -1,33 +1,17 @@
 //! What was asked for and not answered: overwritten, refused, or nobody there.
 
 use super::busy::{Holder, holder};
+use super::clients::Client;
 use super::finding::Finding;
 use super::gaps::{Lost, ago, latest, lost, messages, open, settled};
-use super::host::{Host, Process, total};
+use super::host::{Host, Process};
 use crate::doctor::finding::Level;
 use crate::progress::{count, thousands};
 use crate::times;
 use seqcast_recovery::{LossCause, Nanos};
-use std::net::SocketAddrV4;
 
 /// A gap that is open for longer waits for somebody who does not answer: a thousand round trips of a local network.
 const UNANSWERED_AFTER: Nanos = Nanos::from_secs(1);
-
-/// Reasons for refusing a request, and what permits it; in the order in which they are told.
-const LIMITS: [(&str, &str); 6] = [
-    ("client_budget", "the budget of each client: raise --client-budget at the publisher"),
-    ("budget", "the budget of all answers: raise --repair-budget at the publisher"),
-    (
-        "queue",
-        "as many requests of it waited as may: answer faster, --answer-core N and --answer-priority 50 at the publisher",
-    ),
-    ("clients", "as many clients waited as may: raise --client-limit at the publisher"),
-    ("network", "requests from its network are not answered: --allow-requests at the publisher"),
-    (
-        "linger",
-        "it asked again within the linger: shorten --answer-linger at the publisher, if that is more than its round trip",
-    ),
-];
 
 pub(super) fn findings(host: &Host, process: &Process) -> Vec<Finding> {
     let lost = lost(process);
@@ -214,22 +198,33 @@ fn silence(host: &Host, process: &Process) -> Silence {
         };
     };
     let name = server.name();
-    let found = if server.is_dead() {
+    let client = own.and_then(|own| Client::of(server, own));
+    let limited = client.as_ref().filter(|client| client.is_limited()).map(|client| client.in_words(server));
+    let is_after = is_unanswered_after(process, server.now.written_at);
+    let found = if server.is_dead() && is_after {
         Silence::new("publisher_gone", format!("{name}, which answered there, was killed"))
             .evidence(refused)
+            .evidence(limited)
             .mend(revival(Some(server)))
-    } else if server.stalled().is_some() {
+    } else if server.stalled().is_some() && is_after {
         Silence::new("publisher_stopped", format!("{name}, which answers there, stands still; told of by itself"))
+            .evidence(limited)
     } else {
-        served(server, process, own)
+        served(server, process, client)
     };
     Silence { server: Some(server.now.process), ..found }.evidence([asked])
 }
 
-/// What a responder that runs says of a client.
-fn served(server: &Process, process: &Process, own: Option<SocketAddrV4>) -> Silence {
+/// Whether something was not answered for since a moment.
+fn is_unanswered_after(process: &Process, at: Nanos) -> bool {
+    let waits = !process.is_dead() && !open(process).is_empty();
+    waits || lost(process).iter().any(|lost| lost.cause == LossCause::NoAnswer && lost.at >= at)
+}
+
+/// What a responder says of a client.
+fn served(server: &Process, process: &Process, client: Option<Client>) -> Silence {
     let name = server.name();
-    let Some(client) = own.and_then(|own| Client::of(server, own)) else {
+    let Some(client) = client else {
         return Silence::new(
             "requests_lost",
             format!("{name} answers there, and knows nothing of this client: its requests do not arrive"),
@@ -289,75 +284,6 @@ fn refused_but_answered(host: &Host, process: &Process) -> Option<Finding> {
             .with([server.now.process])
             .mend(client.mends(server)),
     )
-}
-
-/// A client as its responder knows it.
-pub(super) struct Client {
-    address: SocketAddrV4,
-    requests: u64,
-    answers: u64,
-    refused: Vec<(&'static str, u64)>,
-}
-
-impl Client {
-    pub(super) fn all(server: &Process) -> Vec<Self> {
-        let Some(table) = server.now.table("clients") else { return Vec::new() };
-        let client = |row| {
-            let value = |field: &str| table.value(row, field);
-            let refused = LIMITS.map(|(reason, _)| (reason, value(&format!("refused_{reason}")).unwrap_or(0)));
-            Some(Self {
-                address: table.address(row, "address")?,
-                requests: value("requests")?,
-                answers: value("retransmissions")?.saturating_add(value("overwritten")?),
-                refused: refused.into_iter().filter(|(_, count)| *count > 0).collect(),
-            })
-        };
-        table.rows.iter().filter_map(client).collect()
-    }
-
-    fn of(server: &Process, address: SocketAddrV4) -> Option<Self> {
-        Self::all(server).into_iter().find(|client| client.address == address)
-    }
-
-    pub(super) const fn address(&self) -> SocketAddrV4 {
-        self.address
-    }
-
-    /// Requests of it without an answer.
-    pub(super) fn all_refused(&self) -> u64 {
-        total(self.refused.iter().map(|(_, count)| *count))
-    }
-
-    /// Whether refusals keep it from what it misses: those within the linger do only if they are the rule.
-    pub(super) fn is_limited(&self) -> bool {
-        self.refused.iter().any(|&(reason, count)| reason != "linger" || count > self.answers)
-    }
-
-    pub(super) fn in_words(&self, server: &Process) -> String {
-        let refused = self.refused.iter().map(|(reason, count)| format!(", {} refused: {reason}", thousands(*count)));
-        format!(
-            "{} of client {}: {}, {}{}",
-            server.name(),
-            self.address,
-            count(self.requests, "request"),
-            count(self.answers, "answer"),
-            refused.collect::<String>()
-        )
-    }
-
-    pub(super) fn mends(&self, server: &Process) -> Vec<String> {
-        let is_refused = |reason: &str| self.refused.iter().any(|(refused, _)| *refused == reason);
-        let mend = |(reason, mend): &(&str, &str)| {
-            let now = match *reason {
-                "client_budget" => server.now.fact("client_budget"),
-                "budget" => server.now.fact("repair_budget"),
-                "clients" => server.now.fact("client_limit"),
-                _ => None,
-            };
-            format!("{mend}{}", now.map_or_else(String::new, |now| format!(" (now {now})")))
-        };
-        LIMITS.iter().filter(|(reason, _)| is_refused(reason)).map(mend).collect()
-    }
 }
 
 fn given_up(process: &Process, lost: &[Lost], cause: &'static str, why: &str, mend: &str) -> Option<Finding> {

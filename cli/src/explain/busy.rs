@@ -167,12 +167,12 @@ pub(super) fn slow(host: &Host, process: &Process) -> Option<Finding> {
     })
 }
 
-/// How far it is behind its publisher on this host, if it falls further behind.
+/// How far what it has read is behind its publisher on this host, if it falls further behind.
 fn behind(host: &Host, process: &Process) -> Option<String> {
     let publisher =
         host.publisher(process.session()?).filter(|publisher| !publisher.is_dead() && !process.is_dead())?;
     let between = |publisher: &Snapshot, subscriber: &Snapshot| {
-        publisher.value("next", &[])?.checked_sub(subscriber.value("next", &[])?)
+        publisher.value("next", &[])?.checked_sub(subscriber.value("highest", &[])?)
     };
     let before = between(publisher.before.as_ref()?, process.before.as_ref()?)?;
     let now = between(&publisher.now, &process.now)?;
@@ -180,11 +180,11 @@ fn behind(host: &Host, process: &Process) -> Option<String> {
     let is_behind = now > before && now as f64 > rate * BEHIND.as_duration().as_secs_f64();
     is_behind.then(|| {
         format!(
-            "it is {} behind {} and falls further behind: {}/s are published, {}/s delivered",
+            "it is {} behind {} and falls further behind: {}/s are published, {}/s read",
             count(now, "message"),
             publisher.name(),
             thousands(rate as u64),
-            thousands(process.rate("next") as u64)
+            thousands(process.rate("highest") as u64)
         )
     })
 }

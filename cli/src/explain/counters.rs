@@ -1,6 +1,6 @@
 //! Counters that alarm by themselves, and how those are doing of whom nothing is to be told.
 
-use super::answers::Client;
+use super::clients::Client;
 use super::finding::Finding;
 use super::gaps::settled;
 use super::host::{Host, Process};

@@ -6,6 +6,7 @@
 
 mod answers;
 mod busy;
+mod clients;
 mod counters;
 mod finding;
 mod gaps;

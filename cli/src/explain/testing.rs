@@ -211,6 +211,16 @@ impl Fake {
 
     /// A range that was given up 9 s ago.
     pub(super) fn lost(self, first: u64, end: u64, cause: u64) -> Self {
+        self.given_up(first, end, cause, Nanos::from_secs(9))
+    }
+
+    /// Nothing else was given up than ten messages so long ago.
+    pub(super) fn lost_at(mut self, ago: Nanos, cause: u64) -> Self {
+        self.tables.retain(|(name, ..)| *name != "losses");
+        self.given_up(101, 111, cause, ago)
+    }
+
+    fn given_up(self, first: u64, end: u64, cause: u64, ago: Nanos) -> Self {
         let fields = [
             ("session", Unit::Session),
             ("first", Unit::Number),
@@ -219,7 +229,7 @@ impl Fake {
             ("at", Unit::Time),
         ];
         let [first_half, second_half] = Unit::session_words(SESSION.parse().unwrap());
-        let row = [first_half, second_half, first, end, cause, before(Nanos::from_secs(9))];
+        let row = [first_half, second_half, first, end, cause, before(ago)];
         self.row("losses", &fields, &row).set("lost", end - first)
     }
 

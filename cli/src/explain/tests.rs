@@ -168,7 +168,7 @@ fn output_that_harms_nobody_is_only_noted() {
 
 #[test]
 fn subscriber_that_falls_behind_is_told_by_both_sides() {
-    let at = |publisher_next, next| [publisher().set("next", publisher_next), subscriber().set("next", next)];
+    let at = |publisher_next, next| [publisher().set("next", publisher_next), subscriber().set("highest", next)];
     let between = |before: [Fake; 2], now: [Fake; 2]| {
         let mut processes: Vec<_> = now.into_iter().zip(before).map(|(now, before)| now.after(before)).collect();
         processes.reverse();
@@ -177,10 +177,7 @@ fn subscriber_that_falls_behind_is_told_by_both_sides() {
     // 100,000/s: 10,000 of them are the tenth of a second that both files may be apart.
     let falling = found("behind", between(at(100_000, 98_000), at(125_000, 110_000)));
     assert_eq!(falling.level, Level::Warning);
-    assert_says(
-        &falling,
-        &["it is 15,000 messages behind publisher 4711", "100,000/s are published, 48,000/s delivered"],
-    );
+    assert_says(&falling, &["it is 15,000 messages behind publisher 4711", "100,000/s are published, 48,000/s read"]);
     let fine = [(Level::Ok, "fine"), (Level::Ok, "fine")];
     assert_eq!(causes(between(at(100_000, 98_000), at(125_000, 115_001))), fine, "as far as files may be apart");
     assert_eq!(causes(between(at(100_000, 50_000), at(125_000, 80_000))), fine, "it catches up");
@@ -329,7 +326,15 @@ fn unanswered_requests_are_told_apart_by_who_is_there() {
     assert_says(&found("requests_lost", [publisher(), lost.clone()]), &["its requests do not arrive"]);
     let answered = found("answers_lost", [publisher().client("none", 0), lost.clone()]);
     assert_says(&answered, &["20 requests, 5 answers", "2 answers arrived here"]);
-    assert_says(&found("publisher_stopped", [publisher().stalled('T', ""), lost]), &["kill -CONT"]);
+    assert_says(&found("publisher_stopped", [publisher().stalled('T', ""), lost.clone()]), &["kill -CONT"]);
+    // It was lost 9 s ago, and its publisher lived until 20 s ago, or longer.
+    let limited = publisher().client("budget", 15);
+    let gone = explain(&host([limited.clone().killed(), lost.clone()]));
+    let gone = gone.iter().find(|finding| finding.process == "subscriber 4712").unwrap();
+    assert_eq!(gone.cause, "publisher_gone");
+    assert_says(gone, &["15 refused: budget"]);
+    let before = explain(&host([limited.killed(), lost.lost_at(Nanos::from_secs(30), NO_ANSWER)]));
+    assert!(before.iter().any(|finding| finding.cause == "refused" && finding.process == "subscriber 4712"));
 }
 
 #[test]
