@@ -6,6 +6,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod dump;
+pub mod explain;
 pub mod feed;
 pub mod generate;
 pub mod headroom;

@@ -4,7 +4,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use seqcast::config::{self, Configured};
 use seqcast::log::LogOptions;
 use seqcast::{
-    check, completions, demo, doctor, dump, generate, metrics, publish, record, retransmit, stats, subscribe, top,
+    check, completions, demo, doctor, dump, explain, generate, metrics, publish, record, retransmit, stats, subscribe,
+    top,
 };
 use std::process::ExitCode;
 
@@ -30,8 +31,9 @@ const LONG_VERSION: &str = concat!(
 ///   seqcast doctor --interface eth1             # before it goes over a network
 ///
 /// Exit codes, the first that holds: 2 usage or settings; 1 anything else that failed, a problem
-/// found by doctor; 4 nobody heard for --silent-after or by doctor; 3 messages lost, a gap open at
-/// the end, something found by check, a warning of doctor, something not recorded by record; 0.
+/// found by doctor or explain; 4 nobody heard for --silent-after or by doctor, nobody for explain to
+/// look at; 3 messages lost, a gap open at the end, something found by check, a warning of doctor or
+/// explain, something not recorded by record; 0.
 #[derive(Debug, Parser)]
 #[command(name = "seqcast", version, long_version = LONG_VERSION, propagate_version = true, verbatim_doc_comment)]
 struct Cli {
@@ -55,6 +57,7 @@ enum Command {
     Stats(stats::Options),
     Top(top::Options),
     Metrics(metrics::Options),
+    Explain(explain::Options),
     Generate(generate::Options),
     Demo(demo::Options),
     Completions(completions::Options),
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Command::Stats(options) => stats::run(&options),
         Command::Top(options) => top::run(&options),
         Command::Metrics(options) => metrics::run(&options),
+        Command::Explain(options) => explain::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Completions(options) => completions::run(options, Cli::command()),

@@ -10,7 +10,7 @@ mod sessions;
 mod timing;
 
 pub use report::Report;
-pub(crate) use timing::truesize;
+pub(crate) use timing::{receive_buffer, truesize};
 
 use crate::input::{Frame, Frames, InputError};
 use crate::interrupt::Interrupt;

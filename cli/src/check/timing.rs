@@ -43,7 +43,7 @@ pub(crate) const fn truesize(payload_bytes: usize) -> usize {
 
 /// The receive buffer to ask for (`SO_RCVBUF`, `net.core.rmem_max`) so that it holds datagrams of this `truesize` in all:
 /// half, as the kernel gives the double of what is asked (socket(7)).
-pub(super) const fn receive_buffer(truesize: u64) -> u64 {
+pub(crate) const fn receive_buffer(truesize: u64) -> u64 {
     truesize.div_ceil(2)
 }
 

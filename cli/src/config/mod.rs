@@ -112,12 +112,21 @@ pub struct Options {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Say what is wrong with a file, each problem with its line, key, and the allowed values
+    ///
+    /// Examples:
+    ///   seqcast config check day.toml
+    #[command(verbatim_doc_comment)]
     Check {
         /// The configuration
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
     /// Print the effective values of its feeds, with the defaults, as a configuration
+    ///
+    /// Examples:
+    ///   seqcast config show day.toml
+    ///   seqcast config show day.toml --feed equities
+    #[command(verbatim_doc_comment)]
     Show {
         /// The configuration
         #[arg(value_name = "FILE")]

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 /// How bad a finding is, what is best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
+pub(crate) enum Level {
     /// As it should be.
     Ok,
     /// It could not be seen: a file that this kernel lacks, a permission.
@@ -21,7 +21,7 @@ pub(super) enum Level {
 }
 
 impl Level {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Unseen => "unseen",
@@ -113,11 +113,8 @@ pub(super) fn json(sections: &[Section]) -> Value {
 }
 
 /// The outcome of the worst that was found: problems have failed, warnings were found as by a check.
-pub(super) fn judge(sections: &[Section]) -> Outcome {
-    let number = |level| {
-        let findings = sections.iter().flat_map(|section| &section.findings);
-        findings.filter(|finding| finding.level == level).count() as u64
-    };
+pub(crate) fn judge(levels: &[Level]) -> Outcome {
+    let number = |level| levels.iter().filter(|found| **found == level).count() as u64;
     let mut outcome = Outcome::default();
     let (problems, warnings) = (number(Level::Problem), number(Level::Warning));
     if problems > 0 {
@@ -140,9 +137,9 @@ mod tests {
 
     #[test]
     fn the_worst_decides_the_exit_code() {
-        assert_eq!(judge(&section(&[Level::Ok, Level::Unseen, Level::Note])).code(), 0);
-        assert_eq!(judge(&section(&[Level::Note, Level::Warning])).code(), 3);
-        assert_eq!(judge(&section(&[Level::Warning, Level::Problem, Level::Ok])).code(), 1);
+        assert_eq!(judge(&[Level::Ok, Level::Unseen, Level::Note]).code(), 0);
+        assert_eq!(judge(&[Level::Note, Level::Warning]).code(), 3);
+        assert_eq!(judge(&[Level::Warning, Level::Problem, Level::Ok]).code(), 1);
     }
 
     #[test]

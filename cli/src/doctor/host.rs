@@ -30,7 +30,7 @@ pub(super) fn findings(system: &System, granted: Option<BufferGrant>, max_datagr
 }
 
 /// What a buffer of so many bytes, as one asks for it, holds.
-fn held(bytes: usize, payload_bytes: usize) -> u64 {
+pub(crate) fn held(bytes: usize, payload_bytes: usize) -> u64 {
     // The kernel gives the double of what is asked (socket(7)).
     (2 * bytes / truesize(payload_bytes)) as u64
 }

@@ -1,12 +1,12 @@
 //! `seqcast doctor`: what of the host and the network is in the way, why it matters, and what mends it.
 
-mod finding;
+pub(crate) mod finding;
 mod firewall;
-mod host;
+pub(crate) mod host;
 mod interface;
 mod path;
 mod placement;
-mod system;
+pub(crate) mod system;
 
 use crate::options;
 use crate::outcome::{Condition, Outcome};
@@ -71,7 +71,8 @@ pub fn run(options: &Options) -> Outcome {
         Ok(found) => found,
         Err(outcome) => return outcome,
     };
-    let mut outcome = finding::judge(&sections);
+    let levels: Vec<_> = sections.iter().flat_map(|section| &section.findings).map(|finding| finding.level).collect();
+    let mut outcome = finding::judge(&levels);
     unheard.into_iter().for_each(|condition| outcome.add(condition));
     let words = if is_json {
         let findings = finding::json(&sections);

@@ -6,28 +6,28 @@ use std::str::FromStr;
 
 /// Where they begin: `/`, unless a test has a tree of its own.
 #[derive(Clone, Debug)]
-pub(super) struct System {
+pub(crate) struct System {
     root: PathBuf,
 }
 
 impl System {
-    pub(super) fn at(root: impl Into<PathBuf>) -> Self {
+    pub(crate) fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
     /// What a file says, without blanks around it; `None` if there is no such file or it may not be read.
-    pub(super) fn text(&self, path: &str) -> Option<String> {
+    pub(crate) fn text(&self, path: &str) -> Option<String> {
         let bytes = fs::read(self.root.join(path)).ok()?;
         Some(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 
     /// What a file says, if that can be read as one.
-    pub(super) fn value<T: FromStr>(&self, path: &str) -> Option<T> {
+    pub(crate) fn value<T: FromStr>(&self, path: &str) -> Option<T> {
         self.text(path)?.parse().ok()
     }
 
     /// The names in a directory, in order.
-    pub(super) fn names(&self, path: &str) -> Vec<String> {
+    pub(crate) fn names(&self, path: &str) -> Vec<String> {
         let entries = fs::read_dir(self.root.join(path)).into_iter().flatten().flatten();
         let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         names.sort_unstable();
@@ -35,7 +35,7 @@ impl System {
     }
 
     /// Where a link leads, by its last name.
-    pub(super) fn link(&self, path: &str) -> Option<String> {
+    pub(crate) fn link(&self, path: &str) -> Option<String> {
         let target = fs::read_link(self.root.join(path)).ok()?;
         Some(target.file_name()?.to_string_lossy().into_owned())
     }
@@ -54,16 +54,16 @@ pub(super) fn cores(list: &str) -> Vec<usize> {
 }
 
 #[cfg(test)]
-pub(super) mod testing {
+pub(crate) mod testing {
     use super::System;
     use std::fs;
     use std::path::PathBuf;
 
     /// A tree of files that is removed with it.
-    pub(in crate::doctor) struct Tree(PathBuf);
+    pub(crate) struct Tree(PathBuf);
 
     impl Tree {
-        pub(in crate::doctor) fn new(name: &str, files: &[(&str, &str)]) -> Self {
+        pub(crate) fn new(name: &str, files: &[(&str, &str)]) -> Self {
             let root = std::env::temp_dir().join(format!("seqcast-doctor-{name}-{}", std::process::id()));
             let tree = Self(root);
             fs::create_dir_all(&tree.0).unwrap();
@@ -71,7 +71,7 @@ pub(super) mod testing {
             tree
         }
 
-        pub(in crate::doctor) fn write(&self, files: &[(&str, &str)]) {
+        pub(crate) fn write(&self, files: &[(&str, &str)]) {
             for (path, text) in files {
                 let path = self.0.join(path);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -79,7 +79,7 @@ pub(super) mod testing {
             }
         }
 
-        pub(in crate::doctor) fn system(&self) -> System {
+        pub(crate) fn system(&self) -> System {
             System::at(&self.0)
         }
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const GAPS_IN_WORDS: usize = 5;
 
 /// Where a packet came from.
-pub(super) fn source_in_words(source: Source) -> String {
+pub(crate) fn source_in_words(source: Source) -> String {
     match source {
         Source::Line(line) => format!("line {line:?}"),
         Source::RequestTarget(_) => "an answer".to_owned(),
@@ -55,7 +55,7 @@ pub(super) fn in_words(subscriber: &Subscriber) -> Vec<String> {
 }
 
 /// `  1204..1219, found on line A: 15 messages from answers to 1 request sent after 0 ns, recovered after 41.2 µs`
-fn gap_in_words(record: &GapRecord) -> String {
+pub(crate) fn gap_in_words(record: &GapRecord) -> String {
     let origin = match record.origin {
         GapOrigin::KernelDrop(dropped) => format!("{} dropped by the kernel, ", count(u64::from(dropped), "datagram")),
         GapOrigin::Deferred => "no room in the reorder window, ".to_owned(),
@@ -109,32 +109,34 @@ pub(super) fn line(subscriber: &Subscriber, line: Line) -> Value {
 
 /// The latest gaps, the oldest first.
 pub(super) fn gap_log(subscriber: &Subscriber) -> Vec<Value> {
-    let source = |source: Source| match source {
+    subscriber.subscription().records().map(gap_json).collect()
+}
+
+/// The life of a gap.
+pub(crate) fn gap_json(record: &GapRecord) -> Value {
+    let opened_by = match record.opened_by {
         Source::Line(Line::A) => "line_a",
         Source::Line(Line::B) => "line_b",
         Source::RequestTarget(_) => "answer",
     };
-    let origin = |origin: GapOrigin| match origin {
+    let origin = match record.origin {
         GapOrigin::Unknown => "unknown",
         GapOrigin::KernelDrop(_) => "kernel_drop",
         GapOrigin::LateJoin => "late_join",
         GapOrigin::Deferred => "deferred",
     };
-    let gap = |record: &GapRecord| {
-        json!({
-            "session": record.session.to_string(),
-            "first": record.range.start(),
-            "next": record.range.end(),
-            "origin": origin(record.origin),
-            "opened_by": source(record.opened_by),
-            "asked_after_ns": record.asked_after.map(|after| after.0),
-            "requests": record.requests,
-            "by_line_a": record.by_lines[Line::A.index()],
-            "by_line_b": record.by_lines[Line::B.index()],
-            "by_answers": record.by_answers,
-            "lost": record.lost.map(cause_name),
-            "elapsed_ns": record.elapsed.0,
-        })
-    };
-    subscriber.subscription().records().map(gap).collect()
+    json!({
+        "session": record.session.to_string(),
+        "first": record.range.start(),
+        "next": record.range.end(),
+        "origin": origin,
+        "opened_by": opened_by,
+        "asked_after_ns": record.asked_after.map(|after| after.0),
+        "requests": record.requests,
+        "by_line_a": record.by_lines[Line::A.index()],
+        "by_line_b": record.by_lines[Line::B.index()],
+        "by_answers": record.by_answers,
+        "lost": record.lost.map(cause_name),
+        "elapsed_ns": record.elapsed.0,
+    })
 }

@@ -1,9 +1,11 @@
 //! `seqcast subscribe`: one session to an output.
 
-mod health;
+pub(crate) mod health;
 mod listener;
 pub(crate) mod news;
 mod summary;
+
+pub(crate) use summary::cause_name;
 
 use crate::interrupt::Interrupt;
 use crate::options::{self, DEFAULT_LINE_A, DEFAULT_REQUESTS, OptionalAddress, SOURCE_FORM};
@@ -224,7 +226,7 @@ fn open(options: &Options, resumed: Option<Offset>) -> Result<Subscriber, Outcom
     }
     if let Some(directory) = options.stats.directory() {
         let idle = options.idle.to_string();
-        builder = builder.stats(directory).stats_fact("command", &command_line()).stats_fact("idle", &idle);
+        builder = builder.stats(directory).stats_fact("command", &options::command_line()).stats_fact("idle", &idle);
         builder = OutputTimes::describe(builder);
     }
     builder.open().map_err(|error| match error {
@@ -235,10 +237,4 @@ fn open(options: &Options, resumed: Option<Offset>) -> Result<Subscriber, Outcom
         OpenError::RecoverFrom(..) => Outcome::option("--recover-from", &error),
         _ => Outcome::settings(&error),
     })
-}
-
-/// What this process was told to do.
-fn command_line() -> String {
-    let arguments: Vec<_> = std::env::args_os().skip(1).map(|it| it.to_string_lossy().into_owned()).collect();
-    arguments.join(" ")
 }

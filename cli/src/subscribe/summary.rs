@@ -22,7 +22,7 @@ pub(super) fn cause_in_words(cause: LossCause) -> &'static str {
 }
 
 /// A cause as one stable word.
-pub(super) fn cause_name(cause: LossCause) -> &'static str {
+pub(crate) fn cause_name(cause: LossCause) -> &'static str {
     match cause {
         LossCause::Overwritten => "overwritten",
         LossCause::NoAnswer => "no_answer",
