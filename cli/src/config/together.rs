@@ -19,7 +19,7 @@ const LONGEST_WAIT: Nanos = Nanos::from_millis(50);
 /// outputs. One that fails stops no other. Ctrl-C and TERM are passed on, and the feeds end with this
 /// process, however it ends. The exit code is the first that holds for any of them.
 ///
-/// Example:
+/// Examples:
 ///   seqcast run day.toml
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
