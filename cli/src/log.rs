@@ -25,7 +25,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 const OWN: &str = "seqcast::";
 
 /// The options of the log, those of every subcommand.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct LogOptions {
     /// How much is said on standard error. Unless given, warnings, and information of the subcommand itself, such as its
     /// summary
@@ -55,9 +55,10 @@ enum LogLevel {
     Debug,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum LogFormat {
     /// Words
+    #[default]
     Text,
     /// Each event as a JSON object on a line of its own: timestamp, level, message, and what it is about by name
     Json,

@@ -66,7 +66,10 @@ enum Command {
 fn main() -> ExitCode {
     let cli = match config::complete(&Cli::command(), std::env::args_os().collect()) {
         Ok(arguments) => Cli::parse_from(arguments),
-        Err(outcome) => return outcome.report(),
+        Err(outcome) => {
+            LogOptions::default().start();
+            return outcome.report();
+        }
     };
     cli.log.start();
     let outcome = match cli.command {

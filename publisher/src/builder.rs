@@ -6,7 +6,7 @@ use crate::line::{LineDestination, LineSender, LineSettings};
 use crate::outbox::Outbox;
 use crate::publisher::{Publisher, Service};
 use crate::refusals::Refusals;
-use crate::retransmitter::{REQUEST_BUFFER_BYTES, Retransmitter, RetransmitterCounters};
+use crate::retransmitter::{Retransmitter, RetransmitterCounters};
 use crate::ring::{self, Ring};
 use crate::stats;
 use crate::thread::RetransmitterThread;
@@ -18,9 +18,12 @@ use seqcast_recovery::{
     Responder, ResponderConfig, RingReader, RingSize,
 };
 use seqcast_stats::StatsFile;
-use seqcast_transport::{BufferGrant, Clock, Inbox, Interface, Mapping, UnicastSocket, pin_to_core, set_fifo_priority};
+use seqcast_transport::{
+    BufferGrant, Clock, Inbox, Interface, Mapping, UnicastSocket, pin_to_core, set_coalescing, set_fifo_priority,
+};
 use std::error::Error;
 use std::net::SocketAddrV4;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -430,7 +433,7 @@ impl PublisherBuilder {
             responder: Responder::new(ring, max_datagram, responder),
             heartbeat: Heartbeat::new(self.heartbeat, session, now),
             socket,
-            inbox: Inbox::of_short(REQUEST_BUFFER_BYTES),
+            inbox: Inbox::several(),
             outbox,
             warmer,
             lines,
@@ -513,6 +516,10 @@ impl PublisherBuilder {
                 "requests: the receive buffer has {granted_bytes} bytes instead of {asked_bytes}; to allow more: \
                  sysctl -w net.core.rmem_max={asked_bytes}"
             );
+        }
+        if self.line_settings.segmentation {
+            // Requests that left together come together; a kernel that does not join them hands them over one by one.
+            let _ = set_coalescing(socket.as_raw_fd(), true);
         }
         Ok(socket)
     }

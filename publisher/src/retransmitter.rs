@@ -8,7 +8,7 @@ use crate::refusals::Refusals;
 use crate::stats::{Cycle, ServingStats};
 use crate::warm::Warmer;
 use crate::watch::Watch;
-use seqcast_protocol::{HEADER_BYTES, SessionId};
+use seqcast_protocol::SessionId;
 use seqcast_recovery::{
     ClientReport, Headroom, Heartbeat, HeartbeatConfig, Nanos, Rate, Responder, ResponderCounters, Run,
 };
@@ -40,9 +40,6 @@ const BUSY_WAIT: Nanos = Nanos::from_micros(400);
 /// When nothing was sent for so long, it dozes until its next heartbeat is due. Each doze costs the publishing thread a
 /// system call: one a second at the most. Arbitrary.
 const DOZE_AFTER: Nanos = Nanos::from_secs(1);
-
-/// Bytes of the buffer for a request: one more than a request has, so that longer datagrams are seen to be malformed.
-pub(crate) const REQUEST_BUFFER_BYTES: usize = HEADER_BYTES + 1;
 
 /// What a retransmitter has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -204,28 +201,27 @@ impl Retransmitter {
 
     fn take_requests(&mut self, now: Nanos, limit: usize) -> usize {
         let Some(socket) = &self.socket else { return 0 };
-        let mut count = 0;
-        // An error here is one that an earlier answer has met; the socket goes on.
-        while count < limit
-            && let Ok(true) = self.inbox.fill(socket.as_raw_fd())
-        {
-            let is_last = !self.inbox.is_full();
-            while let Some(place) = self.inbox.pop() {
-                let client = self.inbox.sender();
-                if self.warmer.is_some() && client == socket.local_address() {
-                    continue;
+        let (mut count, mut is_last) = (0, false);
+        while count < limit {
+            let Some(place) = self.inbox.pop() else {
+                // An error here is one that an earlier answer has met; the socket goes on.
+                if is_last || !matches!(self.inbox.fill(socket.as_raw_fd()), Ok(true)) {
+                    break;
                 }
-                count += 1;
-                if let Some(stats) = &mut self.stats {
-                    stats.note_request(now, client);
-                }
-                match self.responder.handle_request(now, client, self.inbox.datagram(place)) {
-                    Ok(()) => self.heartbeat.handle_request(now),
-                    Err(refusal) => self.refusals.tell(now, &self.responder, client, refusal),
-                }
+                is_last = !self.inbox.is_full();
+                continue;
+            };
+            let client = self.inbox.sender();
+            if self.warmer.is_some() && client == socket.local_address() {
+                continue;
             }
-            if is_last {
-                break;
+            count += 1;
+            if let Some(stats) = &mut self.stats {
+                stats.note_request(now, client);
+            }
+            match self.responder.handle_request(now, client, self.inbox.datagram(place)) {
+                Ok(()) => self.heartbeat.handle_request(now),
+                Err(refusal) => self.refusals.tell(now, &self.responder, client, refusal),
             }
         }
         count

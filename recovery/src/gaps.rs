@@ -10,6 +10,8 @@ use seqcast_protocol::{SequenceNumber, SequenceRange};
 pub struct GapSet {
     ranges: VecDeque<SequenceRange>,
     capacity: usize,
+    /// How many numbers were filled, ever.
+    filled: u64,
 }
 
 impl GapSet {
@@ -24,7 +26,7 @@ impl GapSet {
         let mut ranges = VecDeque::new();
         ranges.resize(capacity, SequenceRange::new(1, 1));
         ranges.clear();
-        Self { ranges, capacity }
+        Self { ranges, capacity, filled: 0 }
     }
 
     /// Whether nothing is missing.
@@ -37,6 +39,12 @@ impl GapSet {
     #[must_use]
     pub fn len(&self) -> usize {
         self.ranges.len()
+    }
+
+    /// How many numbers have been taken out since it was made.
+    #[must_use]
+    pub fn filled(&self) -> u64 {
+        self.filled
     }
 
     /// The ranges, in order.
@@ -113,6 +121,7 @@ impl GapSet {
                 }
             }
         }
+        self.filled = self.filled.wrapping_add(filled);
         filled
     }
 

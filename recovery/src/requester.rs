@@ -78,6 +78,10 @@ pub(crate) struct Requester {
     /// When the limit may be halved again: one burst of time-outs counts once.
     halve_at: Nanos,
     round_trip: Option<RoundTrip>,
+    /// Nothing is to be asked for again before.
+    retry_due: Nanos,
+    /// How much of what was missing had arrived when requests were last looked through for those that nothing is missing of.
+    filled: u64,
     random: Random,
 }
 
@@ -99,6 +103,8 @@ impl Requester {
             ambiguous_below: 0,
             halve_at: Nanos::ZERO,
             round_trip: None,
+            retry_due: Nanos::ZERO,
+            filled: u64::MAX,
             random: Random::new(seed),
         }
     }
@@ -170,6 +176,9 @@ impl Requester {
     }
 
     fn retry(&mut self, now: Nanos, gaps: &GapSet, end: SequenceNumber, chunk: u64) -> Option<Ask> {
+        if now < self.retry_due {
+            return None;
+        }
         let mut index = 0;
         while let Some(&request) = self.outstanding.get(index) {
             if request.retry_at > now {
@@ -194,6 +203,7 @@ impl Requester {
             self.outstanding[index] = Outstanding { range, target, attempts, sent_at: now, retry_at };
             return Some(Ask { target, range, is_retry: true });
         }
+        self.retry_due = self.next_retry().unwrap_or(Nanos::ZERO);
         None
     }
 
@@ -202,6 +212,10 @@ impl Requester {
             return None;
         }
         if self.outstanding.len() >= self.in_flight_limit {
+            if self.filled == gaps.filled() {
+                return None;
+            }
+            self.filled = gaps.filled();
             self.outstanding.retain(|request| gaps.first_within(request.range).is_some());
             if self.outstanding.len() >= self.in_flight_limit {
                 return None;
@@ -212,6 +226,7 @@ impl Requester {
         let target = self.target_for(range.start(), 0);
         let retry_at = now + self.timeout(1);
         self.outstanding.insert(index, Outstanding { range, target, attempts: 1, sent_at: now, retry_at });
+        self.retry_due = self.retry_due.min(retry_at);
         Some(Ask { target, range, is_retry: false })
     }
 

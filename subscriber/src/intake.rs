@@ -11,7 +11,10 @@ use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
 
 /// A line is busy behind so many datagrams without a break: more than an answer, or the other packets of a burst, explain.
-const BUSY_AFTER: u32 = 16;
+pub(crate) const BUSY_LINE: u32 = 16;
+
+/// Likewise a request address, whose answers come together when there is much to repair.
+pub(crate) const BUSY_ADDRESS: u32 = 4;
 
 /// It is no more when several datagrams have not come together for so long. Switching back and forth costs two system calls
 /// each, so less than a thousandth of the time.
@@ -44,6 +47,8 @@ const SINGLY: Taking = Taking::Singly { in_a_row: 0 };
 #[derive(Debug)]
 pub(crate) struct Intake {
     taking: Taking,
+    /// So many datagrams without a break are a reason to take them together.
+    busy_after: u32,
     /// Whether the kernel may join datagrams.
     coalesces: bool,
     /// Whether it tells when it took them in, which a plain receive does not say.
@@ -52,13 +57,13 @@ pub(crate) struct Intake {
 
 impl Intake {
     /// `coalescing` asks for joined datagrams, which not every kernel has; `tells_times` for the times at which they came.
-    pub(crate) fn open(fd: RawFd, coalescing: bool, tells_times: bool) -> io::Result<Self> {
+    pub(crate) fn open(fd: RawFd, busy_after: u32, coalescing: bool, tells_times: bool) -> io::Result<Self> {
         if tells_times {
             set_timestamps(fd, true)?;
         }
         // The first time changes code of the kernel, which is best done now.
         let coalesces = coalescing && set_coalescing(fd, true).and_then(|()| set_coalescing(fd, false)).is_ok();
-        let mut intake = Self { taking: SINGLY, coalesces, tells_times };
+        let mut intake = Self { taking: SINGLY, busy_after, coalesces, tells_times };
         if tells_times {
             intake.join(Nanos::ZERO, fd);
         } else if coalesces {
@@ -85,7 +90,7 @@ impl Intake {
             return Ok(None);
         };
         *in_a_row += 1;
-        if *in_a_row == BUSY_AFTER {
+        if *in_a_row == self.busy_after {
             self.join(now, fd);
         }
         Ok(Some((inbox.spare_place(length), sender)))
@@ -157,7 +162,7 @@ mod tests {
             let interface = Interface::resolve("127.0.0.1").unwrap();
             let receiver = MulticastReceiver::open(&group, &interface, Some(1 << 20)).unwrap();
             let sender = MulticastSender::open(&group, &interface, 1, None).unwrap();
-            let intake = Intake::open(receiver.as_raw_fd(), true, false).unwrap();
+            let intake = Intake::open(receiver.as_raw_fd(), BUSY_LINE, true, false).unwrap();
             let mut line = Self { sender, receiver, intake, inbox: Inbox::several() };
             assert_eq!(line.take(MILLI), []);
             assert!(line.takes_singly());

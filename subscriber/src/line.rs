@@ -1,7 +1,7 @@
 //! One line of a subscriber: where its packets come from.
 
 use crate::error::{LineSourceError, OpenError, SOURCE};
-use crate::intake::Intake;
+use crate::intake::{BUSY_LINE, Intake};
 use crate::path::{Arrival, Receive};
 use crate::ring::{Beginning, RingLine};
 use seqcast_recovery::{Line, Nanos};
@@ -179,7 +179,7 @@ pub(crate) fn open(
     if let Some(time) = settings.busy_poll {
         set_busy_poll(socket.as_raw_fd(), time).map_err(|error| OpenError::BusyPoll(line, error))?;
     }
-    let intake = Intake::open(socket.as_raw_fd(), settings.coalescing, settings.receive_times);
+    let intake = Intake::open(socket.as_raw_fd(), BUSY_LINE, settings.coalescing, settings.receive_times);
     let intake = intake.map_err(OpenError::ReceiveTimes)?;
     Ok((LineSocket { socket: Socket::Udp(socket, intake), source: *source, other_sources: 0 }, Some(interface)))
 }

@@ -1,6 +1,6 @@
 //! Whom to ask for what was missed.
 
-use crate::intake::Intake;
+use crate::intake::{BUSY_ADDRESS, Intake};
 use crate::path::{Arrival, Receive};
 use crate::ring::RingTarget;
 use seqcast_protocol::{HEADER_BYTES, Request};
@@ -35,7 +35,7 @@ impl Address {
         tells_times: bool,
     ) -> io::Result<Self> {
         let fd = socket.as_raw_fd();
-        let intake = Intake::open(fd, coalescing, tells_times)?;
+        let intake = Intake::open(fd, BUSY_ADDRESS, coalescing, tells_times)?;
         let pending = [0; MAX_RUN_PACKETS * REQUEST_BYTES];
         Ok(Self { socket, peer, intake, pending, used: 0, segments: can_segment(fd) })
     }

@@ -29,8 +29,6 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Inbox {
     bytes: Box<[u8]>,
-    /// The distance of the slots, and how much of a datagram each takes.
-    layout: (usize, usize),
     slots: [Slot; MESSAGES],
     /// How many slots are filled.
     count: usize,
@@ -46,27 +44,19 @@ impl Inbox {
     /// Reserves and touches the room for what a system call brings: 590 KiB.
     #[must_use]
     pub fn several() -> Self {
-        Self::with_slots(MESSAGES + 1, (STRIDE, DATAGRAM_BUFFER_BYTES))
-    }
-
-    /// Reserves and touches the room for what a system call brings, as far as datagrams have up to so many bytes; longer ones
-    /// are cut.
-    #[must_use]
-    pub fn of_short(bytes: usize) -> Self {
-        Self::with_slots(MESSAGES + 1, (bytes, bytes))
+        Self::with_slots(MESSAGES + 1)
     }
 
     /// Reserves and touches the room for one datagram, [`Self::spare`]; [`Self::fill`] brings none.
     #[must_use]
     pub fn single() -> Self {
-        Self::with_slots(1, (STRIDE, DATAGRAM_BUFFER_BYTES))
+        Self::with_slots(1)
     }
 
-    fn with_slots(slots: usize, layout: (usize, usize)) -> Self {
+    fn with_slots(slots: usize) -> Self {
         Self {
             // A value other than zero, so that the pages are touched now.
-            bytes: vec![1; slots * layout.0].into_boxed_slice(),
-            layout,
+            bytes: vec![1; slots * STRIDE].into_boxed_slice(),
             slots: [Slot::EMPTY; MESSAGES],
             count: 0,
             slot: 0,
@@ -79,16 +69,15 @@ impl Inbox {
     /// Room for one datagram that comes from elsewhere; what has not been taken out stays.
     #[inline]
     pub fn spare(&mut self) -> &mut [u8] {
-        let (stride, room) = self.layout;
-        let start = self.bytes.len() - stride;
-        &mut self.bytes[start..start + room]
+        let start = self.bytes.len() - STRIDE;
+        &mut self.bytes[start..start + DATAGRAM_BUFFER_BYTES]
     }
 
     /// Where a datagram of this length lies that was put into [`Self::spare`].
     #[inline]
     #[must_use]
     pub fn spare_place(&self, length: usize) -> Place {
-        Place { start: self.bytes.len() - self.layout.0, length }
+        Place { start: self.bytes.len() - STRIDE, length }
     }
 
     /// The datagram at this place.
@@ -106,8 +95,7 @@ impl Inbox {
         }
         self.popped = self.slots[self.slot];
         let Slot { length, datagram_bytes, .. } = self.popped;
-        let place =
-            Place { start: self.slot * self.layout.0 + self.offset, length: datagram_bytes.min(length - self.offset) };
+        let place = Place { start: self.slot * STRIDE + self.offset, length: datagram_bytes.min(length - self.offset) };
         self.offset += place.length;
         if self.offset == length {
             (self.slot, self.offset) = (self.slot + 1, 0);
@@ -141,9 +129,9 @@ impl Inbox {
     /// Returns the kernel's error, such as `ENETDOWN` when the interface went down.
     pub fn fill(&mut self, fd: RawFd) -> io::Result<bool> {
         (self.count, self.slot, self.offset) = (0, 0, 0);
-        let most = self.bytes.len() / self.layout.0 - 1;
+        let most = self.bytes.len() / STRIDE - 1;
         let slots = &mut self.slots[..self.wanted.min(most)];
-        let (bytes, layout) = (&mut self.bytes, self.layout);
+        let (bytes, layout) = (&mut self.bytes, (STRIDE, DATAGRAM_BUFFER_BYTES));
         let Some(count) = received(|| messages::receive(fd, bytes, layout, slots))? else { return Ok(false) };
         self.count = count;
         let bytes: usize = self.slots[..count].iter().map(|slot| slot.length).sum();
