@@ -12,7 +12,7 @@ use seqcast_protocol::{HEADER_BYTES, LENGTH_BYTES};
 use seqcast_publisher::Retransmitter;
 use seqcast_recovery::{Nanos, parse_duration};
 use seqcast_subscriber::{ImpairmentConfig, Line, SubscriberCounters};
-use seqcast_transport::{Clock, set_fifo_priority, wait_readable};
+use seqcast_transport::{Clock, set_fifo_priority, set_short_slice, wait_readable};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 /// Measure the time from a gap found to its delivery, against a bare round trip between the same two threads
@@ -54,6 +54,9 @@ pub(crate) struct Options {
     /// Schedule that thread as SCHED_FIFO with this priority, 1 to 99
     #[arg(long, value_name = "PRIORITY", requires = "own_thread")]
     fifo: Option<u8>,
+    /// Keep both ways warm with a datagram to themselves at this interval when there is nothing to do
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    keep_warm: Option<Nanos>,
 }
 
 /// What a round may take beyond ten times its schedule: sessions open, pauses end.
@@ -99,8 +102,11 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             format!("a thread of its own on core {} under SCHED_FIFO {priority}", options.answer_core)
         }
     };
+    let warm = options
+        .keep_warm
+        .map_or_else(String::new, |interval| format!("; both ways kept warm every {} us", interval.0 as f64 / 1e3));
     let what = format!(
-        "{} gaps a round, a message of {} bytes every {} us, {} % lost on the line only, answered by {who}",
+        "{} gaps a round, a message of {} bytes every {} us, {} % lost on the line only, answered by {who}{warm}",
         options.gaps,
         options.bytes,
         options.interval.0 as f64 / 1e3,
@@ -116,7 +122,10 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
 
 fn round(options: &Options, messages: &Messages, seed: u64) -> Result<Vec<Figure>, String> {
     let stage = Stage::new()?;
-    let builder = stage.publisher();
+    let mut builder = stage.publisher();
+    if let Some(interval) = options.keep_warm {
+        builder = builder.keep_warm(interval.as_duration());
+    }
     let (publisher, retransmitter) = if options.own_thread {
         builder.open_split().map(|(publisher, retransmitter)| (publisher, Some(retransmitter)))
     } else {
@@ -124,7 +133,10 @@ fn round(options: &Options, messages: &Messages, seed: u64) -> Result<Vec<Figure
     }
     .map_err(words)?;
     let impairment = ImpairmentConfig { loss: options.loss, seed, ..ImpairmentConfig::default() };
-    let subscriber = stage.subscriber(stage.line(), &publisher)?.impair_line(Line::A, impairment);
+    let mut subscriber = stage.subscriber(stage.line(), &publisher)?.impair_line(Line::A, impairment);
+    if let Some(interval) = options.keep_warm {
+        subscriber = subscriber.keep_warm(interval.as_duration());
+    }
     let reception = Reception::new(subscriber.open().map_err(words)?, messages);
     let feed = Feed::direct(publisher, messages);
     let echo = Echo::open(HEADER_BYTES + LENGTH_BYTES + options.bytes)?;
@@ -243,6 +255,8 @@ fn subscribe(
 
 /// Runs the retransmitter as its publisher would, but at a priority.
 fn serve(mut retransmitter: Retransmitter, fifo: Option<u8>, is_over: &AtomicBool) -> Result<(), String> {
+    // As a publisher's own thread does.
+    let _ = set_short_slice();
     fifo.map_or(Ok(()), |priority| set_fifo_priority(priority).map_err(words))?;
     let fds = retransmitter.fds();
     while !is_over.load(Ordering::Relaxed) {
