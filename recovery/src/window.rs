@@ -1,10 +1,10 @@
 //! What arrived beyond a gap, kept until the gap is filled: fixed memory, reserved and touched once.
 //!
-//! Messages arrive in runs (the part of a packet that was missing). A run's blocks are copied into a chunk of the arena; one slot
-//! per number says where its block begins. A chunk is free when none of its messages is held any more, and the one that was freed
-//! last is used first: what waits for a moment only stays in the processor's cache, however large the arena. A message that waits
-//! long keeps its chunk, and no other. That is safe: what does not fit is not stored, stays missing, and is asked for again, and
-//! the number that is expected next never needs the window.
+//! Messages arrive in pieces (the part of a packet that was missing), and are kept, delivered and forgotten piece by piece. The
+//! blocks of one are copied into a chunk of the arena; the slot of its first number says where they begin. A chunk is free when
+//! no piece is held in it any more, and the one that was freed last is used first: what waits for a moment only stays in the
+//! processor's cache, however large the arena. A piece that waits long keeps its chunk, and no other. That is safe: what does not
+//! fit is not stored, stays missing, and is asked for again, and the number that is expected next never needs the window.
 
 use crate::Nanos;
 use alloc::boxed::Box;
@@ -12,20 +12,30 @@ use alloc::vec;
 use alloc::vec::Vec;
 use seqcast_protocol::{Blocks, LENGTH_BYTES, SequenceNumber};
 
-const EMPTY: u32 = u32::MAX;
-
 /// Log2 of the bytes of a chunk: 64 KiB hold the blocks of any packet.
 const CHUNK_SHIFT: u32 = 16;
 const CHUNK_BYTES: usize = 1 << CHUNK_SHIFT;
 
+/// Messages in a row whose blocks lie together.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    /// Where in the arena they begin.
+    position: u32,
+    /// How many there are; 0: none.
+    count: u32,
+}
+
+const NOTHING: Piece = Piece { position: 0, count: 0 };
+
 /// Holds messages by number, within `[base, base + message capacity)` of the number that is expected.
 ///
-/// Invariants: a slot that is not empty belongs to a number in that interval; `counts` has the messages of each chunk, and
-/// `held` is their sum; a chunk is in `free` if and only if it has none and is not the one being filled.
+/// Invariants: a slot with a piece belongs to the first number of that, which lies in that interval, and pieces are disjoint;
+/// `counts` has the pieces of each chunk, and `held` is the sum of their messages; a chunk is in `free` if and only if it has none
+/// and is not the one being filled.
 #[derive(Clone, Debug)]
 pub struct ReorderWindow {
-    slots: Box<[u32]>,
-    /// When each was received; none unless that is kept.
+    slots: Box<[Piece]>,
+    /// When each piece was received; none unless that is kept.
     times: Box<[Option<Nanos>]>,
     arena: Box<[u8]>,
     counts: Box<[u32]>,
@@ -38,6 +48,24 @@ pub struct ReorderWindow {
     held: usize,
 }
 
+/// What is held in one piece.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// How many messages that are, at least 1.
+    pub count: u64,
+    /// When they were received, if that was kept.
+    pub received_at: Option<Nanos>,
+    blocks: &'a [u8],
+}
+
+impl<'a> Held<'a> {
+    /// The messages, in order.
+    #[inline]
+    pub fn messages(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        Blocks::new(self.blocks).take(self.count as usize)
+    }
+}
+
 impl ReorderWindow {
     /// Reserves and touches room for `messages` (rounded up to a power of two), for `bytes` of their blocks (rounded up to 64 KiB
     /// if more than that), and for the times at which they were received if `keeps_times`.
@@ -47,13 +75,13 @@ impl ReorderWindow {
     /// When `bytes` is 4 GiB or more.
     #[must_use]
     pub fn new(messages: usize, bytes: usize, keeps_times: bool) -> Self {
-        assert!(bytes < EMPTY as usize - CHUNK_BYTES, "a reorder window is smaller than 4 GiB");
+        assert!(bytes < u32::MAX as usize - CHUNK_BYTES, "a reorder window is smaller than 4 GiB");
         let slots = messages.max(1).next_power_of_two();
         let chunks = bytes.div_ceil(CHUNK_BYTES).max(1);
         let arena_bytes = if chunks > 1 { chunks << CHUNK_SHIFT } else { bytes };
-        // A value other than zero, so that the pages are touched now.
+        // Values other than zero, so that the pages are touched now.
         let mut window = Self {
-            slots: vec![EMPTY; slots].into_boxed_slice(),
+            slots: vec![Piece { position: 1, count: 1 }; slots].into_boxed_slice(),
             times: vec![Some(Nanos::ZERO); if keeps_times { slots } else { 0 }].into_boxed_slice(),
             arena: vec![1; arena_bytes].into_boxed_slice(),
             counts: vec![1; chunks].into_boxed_slice(),
@@ -84,8 +112,9 @@ impl ReorderWindow {
         self.held == 0
     }
 
-    /// Stores the `count` messages of `blocks`, numbered from `first` on; returns false, and stores nothing, when they do
-    /// not fit into the arena or into the numbers that can be held while `expected` is the next one to be delivered.
+    /// Stores the `count` messages of `blocks` (at least 1), numbered from `first` on, as one piece; returns false, and stores
+    /// nothing, when they do not fit into the arena or into the numbers that can be held while `expected` is the next one to be
+    /// delivered.
     ///
     /// The caller does not store a number twice.
     pub fn insert(
@@ -97,78 +126,83 @@ impl ReorderWindow {
         received_at: Option<Nanos>,
     ) -> bool {
         debug_assert!(first >= expected);
+        debug_assert_eq!(Blocks::new(blocks).count() as u64, count);
         let Some(end) = first.checked_add(count) else { return false };
         if end - expected > self.message_capacity() || !self.make_room(blocks.len()) {
             return false;
         }
         self.arena[self.head..self.head + blocks.len()].copy_from_slice(blocks);
-        let mut number = first;
-        let mut position = self.head;
-        for message in Blocks::new(blocks) {
-            let slot = self.slot(number);
-            debug_assert_eq!(self.slots[slot], EMPTY);
-            self.slots[slot] = position as u32;
-            if let Some(time) = self.times.get_mut(slot) {
-                *time = received_at;
-            }
-            position += LENGTH_BYTES + message.len();
-            number += 1;
-        }
-        debug_assert_eq!(number, end);
+        self.put(first, Piece { position: self.head as u32, count: count as u32 }, received_at);
         self.head += blocks.len();
-        self.counts[self.chunk] += count as u32;
+        self.counts[self.chunk] += 1;
         self.held += count as usize;
         true
     }
 
-    /// The message with this number, which lies in `[expected, expected + message capacity)`.
+    /// The piece that begins with this number, which lies in `[expected, expected + message capacity)`.
+    #[inline]
     #[must_use]
-    pub fn get(&self, number: SequenceNumber) -> Option<&[u8]> {
-        if self.held == 0 {
-            return None;
-        }
-        match self.slots[self.slot(number)] {
-            EMPTY => None,
-            position => Blocks::new(&self.arena[position as usize..]).next(),
-        }
+    pub fn get(&self, first: SequenceNumber) -> Option<Held<'_>> {
+        let slot = self.slot(first);
+        let Piece { position, count } = self.slots[slot];
+        (count > 0).then(|| Held {
+            count: u64::from(count),
+            received_at: self.times.get(slot).copied().flatten(),
+            blocks: &self.arena[position as usize..],
+        })
     }
 
-    /// When the message with this number was received, if it is held and that was kept.
-    #[must_use]
-    pub fn received_at(&self, number: SequenceNumber) -> Option<Nanos> {
-        self.times.get(self.slot(number)).copied().flatten()
-    }
-
-    /// Forgets the numbers `from..to`, delivered or given up, and frees what they used.
+    /// Forgets the numbers `from..to`, delivered or given up, and frees what they used. No piece begins below `from` and reaches
+    /// beyond it; what reaches beyond `to` is a piece from there on.
     pub fn release(&mut self, from: SequenceNumber, to: SequenceNumber) {
-        if self.held == 0 {
-            return;
-        }
-        for number in from..to.min(from.saturating_add(self.message_capacity())) {
+        let mut number = from;
+        let to = to.min(from.saturating_add(self.message_capacity()));
+        while self.held > 0 && number < to {
             let slot = self.slot(number);
-            let position = core::mem::replace(&mut self.slots[slot], EMPTY);
-            if position != EMPTY {
-                self.held -= 1;
-                let chunk = position as usize >> CHUNK_SHIFT;
-                self.counts[chunk] -= 1;
-                if self.counts[chunk] == 0 {
-                    self.give_back(chunk);
-                }
+            let piece = core::mem::replace(&mut self.slots[slot], NOTHING);
+            if piece.count == 0 {
+                number += 1;
+                continue;
+            }
+            let passed = u64::from(piece.count).min(to - number);
+            number += passed;
+            self.held -= passed as usize;
+            let position = piece.position as usize;
+            if passed == u64::from(piece.count) {
+                self.give_back(position >> CHUNK_SHIFT);
+            } else {
+                let passed_bytes = Blocks::new(&self.arena[position..]).take(passed as usize).map(|it| LENGTH_BYTES + it.len());
+                let position = piece.position + passed_bytes.sum::<usize>() as u32;
+                let received_at = self.times.get(slot).copied().flatten();
+                self.put(number, Piece { position, count: piece.count - passed as u32 }, received_at);
             }
         }
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.slots.fill(EMPTY);
+        self.slots.fill(NOTHING);
         self.counts.fill(0);
         self.free.clear();
         self.free.extend((1..self.counts.len() as u32).rev());
         (self.chunk, self.head, self.held) = (0, 0, 0);
     }
 
-    /// Frees a chunk that nothing is held in.
+    fn put(&mut self, first: SequenceNumber, piece: Piece, received_at: Option<Nanos>) {
+        let slot = self.slot(first);
+        debug_assert_eq!(self.slots[slot].count, 0);
+        self.slots[slot] = piece;
+        if let Some(time) = self.times.get_mut(slot) {
+            *time = received_at;
+        }
+    }
+
+    /// Takes a piece off a chunk, and frees that when it was the last.
     fn give_back(&mut self, chunk: usize) {
+        self.counts[chunk] -= 1;
+        if self.counts[chunk] > 0 {
+            return;
+        }
         if chunk == self.chunk {
             self.head = chunk << CHUNK_SHIFT;
         } else {
@@ -214,10 +248,10 @@ mod tests {
         for number in 2..60 {
             assert!(window.insert(1, number, 1, &large(number as u8), None), "{number}");
             assert!(!window.insert(1, 61, 1, &large(61), None), "there is no third");
-            assert_eq!(window.get(number).map(|message| message[9]), Some(number as u8));
+            assert_eq!(window.get(number).unwrap().messages().next().unwrap()[9], number as u8);
             window.release(number, number + 1);
         }
-        assert_eq!(window.get(60).map(|message| message[9]), Some(60));
+        assert_eq!(window.get(60).unwrap().messages().next().unwrap()[9], 60);
         window.release(60, 61);
         assert!(window.is_empty());
     }

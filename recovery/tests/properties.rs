@@ -135,13 +135,23 @@ proptest! {
             }
             prop_assert_eq!(window.len(), model.len());
             prop_assert!(model.values().map(|body| LENGTH_BYTES + body.len()).sum::<usize>() <= bytes);
-            for number in expected..expected + capacity {
-                prop_assert_eq!(window.get(number), model.get(&number).map(Vec::as_slice));
-                // The bodies say their numbers, and those of one insertion came together.
-                let kept = window.get(number).and(window.received_at(number));
-                prop_assert!(kept.is_none_or(|Nanos(first)| first <= number && number - first < 6));
-                prop_assert_eq!(kept.is_some(), model.contains_key(&number));
+            let (mut number, mut found) = (expected, 0);
+            while number < expected + capacity {
+                let Some(held) = window.get(number) else {
+                    number += 1;
+                    continue;
+                };
+                let bodies: Vec<&[u8]> = held.messages().collect();
+                prop_assert_eq!(bodies.len() as u64, held.count);
+                for body in bodies {
+                    prop_assert_eq!(Some(body), model.get(&number).map(Vec::as_slice));
+                    // The time says the number of the first that came together.
+                    let Some(Nanos(first)) = held.received_at else { panic!("it was kept") };
+                    prop_assert!(first <= number && number - first < 6);
+                    (number, found) = (number + 1, found + 1);
+                }
             }
+            prop_assert_eq!(found, model.len());
         }
         window.clear();
         prop_assert!(window.is_empty() && window.get(expected).is_none());

@@ -61,17 +61,24 @@ impl Subscription {
             let mut flow = Continue(());
             while flow.is_continue()
                 && self.expected < end
-                && let Some(payload) = self.window.get(self.expected)
+                && let Some(held) = self.window.get(self.expected)
             {
-                let number = self.expected;
-                self.counters.messages += 1;
-                self.counters.bytes += payload.len() as u64;
-                self.expected += 1;
-                flow = sink(Event::Message(Message { number, payload, received_at: self.window.received_at(number) }));
+                let first = self.expected;
+                let mut bytes = 0;
+                for (number, payload) in (first..end).zip(held.messages()) {
+                    bytes += payload.len() as u64;
+                    self.expected = number + 1;
+                    flow = sink(Event::Message(Message { number, payload, received_at: held.received_at }));
+                    if flow.is_break() {
+                        break;
+                    }
+                }
+                self.counters.messages += self.expected - first;
+                self.counters.bytes += bytes;
+                self.window.release(first, self.expected);
             }
             if self.expected > from {
                 self.has_begun = true;
-                self.window.release(from, self.expected);
                 flow?;
             } else if let Some(loss) = self.next_loss() {
                 self.gaps.forget_below(loss.range.end());
