@@ -52,6 +52,11 @@ impl GapSet {
         self.ranges.iter().copied()
     }
 
+    /// The ranges that end above `number`, in order.
+    pub fn above(&self, number: SequenceNumber) -> impl Iterator<Item = SequenceRange> + '_ {
+        self.ranges.range(self.index_after(number)..).copied()
+    }
+
     /// The lowest missing range.
     #[must_use]
     pub fn first(&self) -> Option<SequenceRange> {

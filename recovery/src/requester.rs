@@ -3,10 +3,11 @@
 //!
 //! The time-out is RFC 6298's estimate, `SRTT + 4 × RTTVAR`, sampled only from requests that were sent once (Karn), with
 //! a floor and a ceiling of its own, doubled per attempt and lengthened by up to a quarter at random so that subscribers
-//! that lost the same packet do not ask in step. A time-out halves the number of requests in flight, an answer adds one:
-//! a responder that cannot keep up, or is gone, is not hammered.
+//! that lost the same packet do not ask in step. A time-out halves the number of requests in flight, an answer adds one, as
+//! TCP's slow start does (RFC 5681): a responder that cannot keep up, or is gone, is not hammered.
 
 use crate::{GapSet, Nanos, Random};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use seqcast_protocol::{SequenceNumber, SequenceRange};
 
@@ -19,8 +20,9 @@ pub struct RequestConfig {
     /// run apart. A line that lags for longer is not waited for. 10 ms: what the slowest request takes at first. 0: no line
     /// is waited for.
     pub max_line_wait: Nanos,
-    /// The most requests in flight, `1..`. 32 packets of 1,472 bytes are 47 kB: the pipe of a 10 Gbit/s path of 38 µs,
-    /// and a quarter of the smallest receive buffer in use.
+    /// The most requests in flight, `1..`; the first are 32, or fewer if this is less, and each answer adds one. 256 packets of
+    /// 1,472 bytes are 377 kB: the pipe of a 10 Gbit/s path of 300 µs, which is what a responder takes that has to be woken on a
+    /// busy core. A responder of ours remembers twice as many.
     pub in_flight: usize,
     /// The first time-out, before a round trip has been measured. 10 ms is above any path inside a data centre.
     pub initial_timeout: Nanos,
@@ -36,13 +38,19 @@ impl Default for RequestConfig {
         Self {
             delay: Nanos::ZERO,
             max_line_wait: Nanos::from_millis(10),
-            in_flight: 32,
+            in_flight: 256,
             initial_timeout: Nanos::from_millis(10),
             min_timeout: Nanos::from_micros(300),
             max_timeout: Nanos::from_millis(20),
         }
     }
 }
+
+/// The most requests in flight before any was answered. 32 packets of 1,472 bytes are 47 kB, a quarter of the smallest receive
+/// buffer in use.
+const FIRST_IN_FLIGHT: usize = 32;
+
+const NO_NUMBERS: SequenceRange = SequenceRange::new(0, 0);
 
 /// One request that has not been answered.
 #[derive(Clone, Copy, Debug)]
@@ -64,11 +72,15 @@ pub(crate) struct Ask {
 
 /// Chooses what to ask for from what is missing.
 ///
-/// Invariant: outstanding requests are sorted by their first number and disjoint, at most `config.in_flight` of them.
+/// Invariants: outstanding requests are sorted by their first number and disjoint, at most `config.in_flight` of them; what is
+/// missing below `unasked_from` is covered by them, lies in `answered`, or is not retained by anybody.
 #[derive(Clone, Debug)]
 pub(crate) struct Requester {
     config: RequestConfig,
-    outstanding: Vec<Outstanding>,
+    outstanding: VecDeque<Outstanding>,
+    unasked_from: SequenceNumber,
+    /// From the lowest to the highest number of the requests that ended since something was asked for.
+    answered: SequenceRange,
     /// For each target, the number below which it retains nothing any more, as far as it has said.
     oldest: Vec<SequenceNumber>,
     in_flight_limit: usize,
@@ -92,14 +104,24 @@ struct RoundTrip {
     variation: u64,
 }
 
+/// From the lower first to the higher last number of two ranges, of which the first may be empty.
+fn span(one: SequenceRange, other: SequenceRange) -> SequenceRange {
+    match one.is_empty() {
+        true => other,
+        false => SequenceRange::new(one.start().min(other.start()), one.end().max(other.end())),
+    }
+}
+
 impl Requester {
     pub(crate) fn new(config: RequestConfig, targets: usize, seed: u64) -> Self {
         let in_flight = config.in_flight.max(1);
         Self {
             config,
-            outstanding: Vec::with_capacity(in_flight),
+            outstanding: VecDeque::with_capacity(in_flight),
+            unasked_from: 0,
+            answered: NO_NUMBERS,
             oldest: alloc::vec![0; targets],
-            in_flight_limit: in_flight,
+            in_flight_limit: in_flight.min(FIRST_IN_FLIGHT),
             ambiguous_below: 0,
             halve_at: Nanos::ZERO,
             round_trip: None,
@@ -121,6 +143,7 @@ impl Requester {
     /// Forgets all requests and what the targets retain; a new session begins.
     pub(crate) fn reset(&mut self) {
         self.outstanding.clear();
+        (self.unasked_from, self.answered) = (0, NO_NUMBERS);
         self.oldest.fill(0);
         self.ambiguous_below = 0;
     }
@@ -133,10 +156,11 @@ impl Requester {
 
     /// Takes the answer `range` of `target`: ends the request that it answers and measures its round trip.
     pub(crate) fn handle_answer(&mut self, now: Nanos, target: usize, range: SequenceRange) {
-        let Some(index) = self.outstanding.iter().position(|request| request.range.contains(range.start())) else {
+        let index = self.first_above(range.start());
+        let Some(request) = self.outstanding.get(index).copied().filter(|it| it.range.contains(range.start())) else {
             return;
         };
-        let request = self.outstanding.remove(index);
+        self.end(index);
         self.in_flight_limit = (self.in_flight_limit + 1).min(self.config.in_flight.max(1));
         let is_fresh = request.attempts == 1 && request.range.start() >= self.ambiguous_below;
         if is_fresh && request.target == target && request.range.start() == range.start() {
@@ -149,13 +173,12 @@ impl Requester {
     /// an outstanding request that began below.
     pub(crate) fn handle_oldest(&mut self, target: usize, oldest: SequenceNumber) -> bool {
         let is_answer = |request: &Outstanding| request.target == target && request.range.start() < oldest;
-        if !self.outstanding.iter().any(is_answer) {
-            return false;
-        }
+        let ended = self.outstanding.iter().filter(|request| is_answer(request)).map(|request| request.range);
+        let Some(ended) = ended.reduce(span) else { return false };
         // They may have been asked of other targets before, whose answers are no measure of what is asked in their place.
-        let ends = self.outstanding.iter().filter(|request| is_answer(request)).map(|request| request.range.end());
-        self.ambiguous_below = ends.fold(self.ambiguous_below, SequenceNumber::max);
+        self.ambiguous_below = self.ambiguous_below.max(ended.end());
         self.outstanding.retain(|request| !is_answer(request));
+        self.answered = span(self.answered, ended);
         self.oldest[target] = self.oldest[target].max(oldest);
         true
     }
@@ -193,7 +216,8 @@ impl Requester {
             }
             // What is above the limit is dropped here and asked for anew when there is room.
             let Some(missing) = missing.filter(|_| self.outstanding.len() <= self.in_flight_limit) else {
-                self.ambiguous_below = self.ambiguous_below.max(self.outstanding.remove(index).range.end());
+                self.ambiguous_below = self.ambiguous_below.max(request.range.end());
+                self.end(index);
                 continue;
             };
             let range = SequenceRange::with_count(missing.start(), missing.count().min(chunk));
@@ -201,6 +225,7 @@ impl Requester {
             let target = self.target_for(range.start(), request.target + 1);
             let retry_at = now + self.timeout(attempts);
             self.outstanding[index] = Outstanding { range, target, attempts, sent_at: now, retry_at };
+            self.answered = span(self.answered, request.range);
             return Some(Ask { target, range, is_retry: true });
         }
         self.retry_due = self.next_retry().unwrap_or(Nanos::ZERO);
@@ -221,8 +246,12 @@ impl Requester {
                 return None;
             }
         }
+        if let Some(missing) = gaps.first_within(core::mem::replace(&mut self.answered, NO_NUMBERS)) {
+            self.unasked_from = self.unasked_from.min(missing.start());
+        }
         let (index, range) = self.first_unasked(gaps, end)?;
         let range = SequenceRange::with_count(range.start(), range.count().min(chunk));
+        self.unasked_from = range.end();
         let target = self.target_for(range.start(), 0);
         let retry_at = now + self.timeout(1);
         self.outstanding.insert(index, Outstanding { range, target, attempts: 1, sent_at: now, retry_at });
@@ -233,10 +262,10 @@ impl Requester {
     /// The lowest missing numbers below `end` that somebody may retain and no outstanding request covers, and where such a
     /// request belongs.
     fn first_unasked(&self, gaps: &GapSet, end: SequenceNumber) -> Option<(usize, SequenceRange)> {
-        let mut index = 0;
+        let mut index = self.first_above(self.unasked_from);
         let oldest = self.oldest();
-        for missing in gaps.iter() {
-            let mut start = missing.start().max(oldest);
+        for missing in gaps.above(self.unasked_from) {
+            let mut start = missing.start().max(oldest).max(self.unasked_from);
             while start < missing.end().min(end) {
                 match self.outstanding.get(index) {
                     Some(request) if request.range.end() <= start => index += 1,
@@ -252,6 +281,18 @@ impl Requester {
             }
         }
         None
+    }
+
+    /// Ends a request, whatever became of it.
+    fn end(&mut self, index: usize) {
+        if let Some(Outstanding { range, .. }) = self.outstanding.remove(index) {
+            self.answered = span(self.answered, range);
+        }
+    }
+
+    /// The index of the first request that ends above `number`.
+    fn first_above(&self, number: SequenceNumber) -> usize {
+        self.outstanding.partition_point(|request| request.range.end() <= number)
     }
 
     /// The first target from `preferred` on, around the circle, that may still retain `number`.
@@ -372,7 +413,7 @@ mod tests {
 
     #[test]
     fn time_outs_halve_what_is_in_flight() {
-        let mut requester = Requester::new(RequestConfig::default(), 1, 1);
+        let mut requester = Requester::new(RequestConfig { in_flight: 32, ..RequestConfig::default() }, 1, 1);
         let gaps = missing(&[(1, 1_000)]);
         assert_eq!(asks(&mut requester, Nanos::ZERO, &gaps, 1).len(), 32);
         let again = asks(&mut requester, Nanos::from_secs(1), &gaps, 1);

@@ -24,6 +24,10 @@ use std::time::Duration;
 /// The most request addresses: what can be waited for at once, less the lines.
 const MAX_TARGETS: usize = WAIT_LIMIT - Line::ALL.len();
 
+/// What an answer takes of a receive buffer, twice: the kernel charges 2,304 bytes for a datagram of 1,472, of twice what was
+/// granted, and half of it stays free.
+const ANSWER_BYTES: usize = 2_304;
+
 /// Sets a subscriber up; every setting but the lines has a default.
 #[derive(Clone, Debug)]
 pub struct SubscriberBuilder {
@@ -107,7 +111,7 @@ impl SubscriberBuilder {
         self
     }
 
-    /// The limits of asking.
+    /// The limits of asking. No more is in flight than half of the receive buffer holds that the kernel grants for answers.
     #[must_use]
     pub fn request_limits(mut self, limits: RequestConfig) -> Self {
         self.config.request = limits;
@@ -311,6 +315,8 @@ impl SubscriberBuilder {
         }
         for &address in &self.recover_from {
             let socket = self.open_target(self.own_address(&interfaces)?, address)?;
+            let in_flight = &mut self.config.request.in_flight;
+            *in_flight = (*in_flight).min((socket.buffer().granted_bytes / ANSWER_BYTES).max(1));
             let LineSettings { coalescing, receive_times, .. } = self.line_settings;
             let address = Address::open(socket, address, coalescing, receive_times).map_err(OpenError::ReceiveTimes)?;
             targets.push(self.target(targets.len(), TargetSocket::Address(Box::new(address))));

@@ -23,9 +23,9 @@ pub struct ResponderConfig {
     /// How many clients are remembered, `1..`. Beyond it the one that has been idle for longest is forgotten; its counts
     /// remain in those of the responder, its budget and linger begin anew. 1,024, arbitrary: more than ask on one network.
     pub client_limit: usize,
-    /// How many requests of a client are remembered, those that wait first, `1..`. 64: the 32 that our subscribers have in
-    /// flight unless told otherwise, and the latest 32 that were answered, for the linger. Each takes 24 bytes, in all
-    /// 1.5 MiB.
+    /// How many requests of a client are remembered, those that wait first, `1..`. 512: the 256 that our subscribers have in
+    /// flight at the most unless told otherwise, and the latest 256 that were answered, for the linger. Each takes 24 bytes, in
+    /// all 12 MiB.
     pub requests_per_client: usize,
 }
 
@@ -38,7 +38,7 @@ impl Default for ResponderConfig {
             client_budget: None,
             linger: Nanos::from_micros(200),
             client_limit: 1_024,
-            requests_per_client: 64,
+            requests_per_client: 512,
         }
     }
 }

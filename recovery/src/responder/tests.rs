@@ -76,7 +76,7 @@ fn check_sums(responder: &Responder<Memory>) {
 
 #[test]
 fn who_asks_for_one_packet_waits_for_one_turn_of_each_other_client() {
-    let mut responder = responder(2_000, ResponderConfig::default());
+    let mut responder = responder(2_000, ResponderConfig { requests_per_client: 64, ..Default::default() });
     let now = Nanos(1);
     for first in 1..=64 {
         ask(&mut responder, now, 1, first, 1).unwrap();
@@ -153,7 +153,8 @@ fn who_is_over_its_own_budget_takes_nothing_from_others() {
 fn who_asks_most_often_gets_no_more_of_the_overall_budget() {
     // A packet of 1,244 bytes each 1.244 ms, a request of the one each 0.1 ms, of the others each 10 ms.
     let budget = Some(Budget { bytes_per_s: 1_000_000, burst_bytes: 0 });
-    let mut responder = responder(4_000, ResponderConfig { budget, ..Default::default() });
+    let config = ResponderConfig { budget, requests_per_client: 64, ..Default::default() };
+    let mut responder = responder(4_000, config);
     let mut served = [0; 4];
     let mut refused_budget = 0;
     for tick in 1..=10_000 {

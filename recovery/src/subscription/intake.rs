@@ -255,7 +255,7 @@ impl Subscription {
         let new = SequenceRange::new(range.start().max(self.known_next), range.end().max(self.known_next));
         let mut taken = 0;
         let mut deferred = 0;
-        if !self.gaps.is_empty() {
+        if range.start() < self.known_next && !self.gaps.is_empty() {
             taken = self.fill(source, packet, is_next);
             if taken > 0 {
                 self.last_progress = self.now;

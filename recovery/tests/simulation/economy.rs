@@ -140,7 +140,7 @@ impl Economy {
             return None;
         }
         self.forget_settled(now, next, view, plan);
-        let limit = if self.may_have_timed_out { 1 } else { plan.config.request.in_flight.max(1) };
+        let limit = if self.may_have_timed_out { 1 } else { plan.config.request.in_flight.clamp(1, 32) };
         let is_unasked = |number: &SequenceNumber| {
             !view.has_arrived(*number) && !self.in_flight.iter().any(|asked| asked.range.contains(*number))
         };

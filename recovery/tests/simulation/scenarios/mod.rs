@@ -245,6 +245,7 @@ fn what_time_outs_take_of_the_requests_in_flight_answers_give_back() {
     client.lines[0].blackouts = vec![millis(150)..millis(170)];
     client.targets[0].0.blackouts = vec![Nanos::ZERO..millis(90)];
     (client.config.window_messages, client.config.window_bytes) = (1 << 15, 2 << 20);
+    client.config.request.in_flight = 32;
     let session = SessionPlan::steady("LONG", Nanos::ZERO, 20_000, micros(10), 40);
     let world = World::run(&Scenario::new(session, vec![client]));
     assert_eq!(messages(&world), (1..=20_000).collect::<Vec<_>>());
