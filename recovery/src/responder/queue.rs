@@ -22,17 +22,20 @@ pub(super) struct Queue {
     asked: Box<[Asked]>,
     turn: u64,
     next: u64,
+    /// No request began with a number that is as high or higher: who asks for one range after the other is let through
+    /// without a look at those before.
+    unasked_from: SequenceNumber,
 }
 
 impl Queue {
     /// An empty one for `length` requests, at least 1. All its memory is written.
     pub(super) fn new(length: usize) -> Self {
         let asked = Asked { first: 1, served_at: Nanos::ZERO, count: 0, is_answered: false };
-        Self { asked: vec![asked; length].into_boxed_slice(), turn: 0, next: 0 }
+        Self { asked: vec![asked; length].into_boxed_slice(), turn: 0, next: 0, unasked_from: 0 }
     }
 
     pub(super) fn clear(&mut self) {
-        (self.turn, self.next) = (0, 0);
+        (self.turn, self.next, self.unasked_from) = (0, 0, 0);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -45,6 +48,9 @@ impl Queue {
 
     /// Whether `first` waits, or was answered less than `linger` ago.
     pub(super) fn lingers(&self, now: Nanos, first: SequenceNumber, linger: Nanos) -> bool {
+        if first >= self.unasked_from {
+            return false;
+        }
         let asked = |number: u64| &self.asked[self.index(number)];
         if (self.turn..self.next).map(asked).any(|asked| asked.first == first) {
             return true;
@@ -62,6 +68,7 @@ impl Queue {
             Asked { first: range.start(), served_at: Nanos::ZERO, count: range.count() as u16, is_answered: false };
         self.asked[self.index(self.next)] = asked;
         self.next += 1;
+        self.unasked_from = self.unasked_from.max(range.start().saturating_add(1));
     }
 
     /// What waits for the longest time, if anything does.

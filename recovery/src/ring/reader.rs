@@ -17,6 +17,8 @@ pub struct RingReader<M> {
     session: SessionId,
     /// The record that was copied last, unchecked until `oldest` was read again.
     scratch: Box<[[u8; WORD_BYTES]]>,
+    /// The packet behind what was read last: who asks for one after the other need not have each searched for.
+    following: Option<Entry>,
 }
 
 /// What [`RingReader::read`] copied.
@@ -41,7 +43,7 @@ impl<M: AsRef<[AtomicU64]>> RingReader<M> {
 
     pub(super) fn new(memory: M, size: RingSize, session: SessionId) -> Self {
         let scratch = vec![[1; WORD_BYTES]; size.max_blocks_bytes.div_ceil(WORD_BYTES)].into_boxed_slice();
-        Self { memory, size, session, scratch }
+        Self { memory, size, session, scratch, following: None }
     }
 
     /// The session whose messages these are.
@@ -121,9 +123,9 @@ impl<M: AsRef<[AtomicU64]>> RingReader<M> {
         }
         let end = range.end().min(next).min(start.saturating_add(u64::from(MAX_MESSAGES)));
         let packets = self.mark(PACKETS_WORD);
-        let Some((_, mut entry)) = self.size.index(self.memory.as_ref()).find(start, packets) else {
-            return Err(self.missing(start));
-        };
+        let following = self.following.take().filter(|entry| entry.first == start);
+        let find = || self.size.index(self.memory.as_ref()).find(start, packets).map(|(_, entry)| entry);
+        let Some(mut entry) = following.or_else(find) else { return Err(self.missing(start)) };
         loop {
             let Some(commit) = self.copy_record(entry) else {
                 return if read.bytes > 0 { Ok(read) } else { Err(self.missing(start)) };
@@ -131,7 +133,7 @@ impl<M: AsRef<[AtomicU64]>> RingReader<M> {
             let packet = SequenceRange::with_count(entry.first, u64::from(commit.messages));
             let wanted = SequenceRange::new(read.range.end(), end.min(packet.end()));
             let blocks = &self.scratch.as_flattened()[..commit.blocks_bytes];
-            let taken = match take(blocks, packet.start(), wanted, out.len() - read.bytes) {
+            let taken = match take(blocks, packet, wanted, out.len() - read.bytes) {
                 Ok(taken) => taken,
                 Err(_) if read.bytes > 0 => return Ok(read),
                 Err(error) => return Err(error),
@@ -139,10 +141,14 @@ impl<M: AsRef<[AtomicU64]>> RingReader<M> {
             let bytes = taken.blocks.len();
             out[read.bytes..][..bytes].copy_from_slice(taken.blocks);
             read = RingRead { range: SequenceRange::new(start, taken.end), bytes: read.bytes + bytes };
-            if taken.end == end || taken.end < packet.end() {
+            if taken.end < packet.end() {
                 return Ok(read);
             }
             entry = entry.behind(commit);
+            self.following = Some(entry);
+            if taken.end == end {
+                return Ok(read);
+            }
         }
     }
 
@@ -181,11 +187,18 @@ struct Taken<'a> {
     end: SequenceNumber,
 }
 
-/// Cuts whole messages out of the blocks of a packet that begins at number `first`: from `wanted.start()` on, below
-/// `wanted.end()`, at most `room` bytes.
-fn take(blocks: &[u8], first: SequenceNumber, wanted: SequenceRange, room: usize) -> Result<Taken<'_>, RingReadError> {
+/// Cuts whole messages out of the blocks of a packet: from `wanted.start()` on, below `wanted.end()`, at most `room` bytes.
+fn take(
+    blocks: &[u8],
+    packet: SequenceRange,
+    wanted: SequenceRange,
+    room: usize,
+) -> Result<Taken<'_>, RingReadError> {
+    if wanted == packet && blocks.len() <= room {
+        return Ok(Taken { blocks, end: wanted.end() });
+    }
     let mut messages = Blocks::new(blocks);
-    for _ in first..wanted.start() {
+    for _ in packet.start()..wanted.start() {
         messages.next().ok_or(RingReadError::Damaged)?;
     }
     let rest = messages.rest();
