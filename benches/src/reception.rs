@@ -18,7 +18,8 @@ const OPEN_GAPS: usize = 4_096;
 pub(crate) struct Repair {
     /// What had been missing.
     pub(crate) range: SequenceRange,
-    /// When the duty cycle began that raised it.
+    /// When the duty cycle began that raised it, or, with [`Reception::finding_within_cycles`], when the last message before it in
+    /// that cycle was handed over.
     pub(crate) found: Nanos,
     /// When the last of it had been delivered.
     pub(crate) delivered: Nanos,
@@ -32,12 +33,20 @@ pub(crate) struct Reception<'m> {
     subscriber: Subscriber,
     check: Check<'m>,
     found: VecDeque<Nanos>,
+    finds_within_cycles: bool,
 }
 
 impl<'m> Reception<'m> {
     /// Expects `messages` from the first on.
     pub(crate) fn new(subscriber: Subscriber, messages: &'m Messages) -> Self {
-        Self { subscriber, check: Check::new(messages), found: VecDeque::with_capacity(OPEN_GAPS) }
+        let found = VecDeque::with_capacity(OPEN_GAPS);
+        Self { subscriber, check: Check::new(messages), found, finds_within_cycles: false }
+    }
+
+    /// Reads the clock for each message, so that a gap that is found late in a long duty cycle, behind a stall of the machine, is
+    /// not taken for one that was found when that began.
+    pub(crate) fn finding_within_cycles(self) -> Self {
+        Self { finds_within_cycles: true, ..self }
     }
 
     /// The subscriber.
@@ -72,14 +81,16 @@ impl<'m> Reception<'m> {
         mut on_event: impl FnMut(&Event<'_>),
         mut on_repair: impl FnMut(Repair),
     ) -> Result<usize, String> {
-        let (check, found) = (&mut self.check, &mut self.found);
+        let (check, found, finds_within_cycles) = (&mut self.check, &mut self.found, self.finds_within_cycles);
+        let mut before = now;
         let work = self.subscriber.poll(
             |event| {
                 on_event(&event);
                 check.note(&event);
                 match event {
                     // Gaps are raised in the order of their numbers, and settled in it.
-                    Event::Gap(_) => found.push_back(now),
+                    Event::Gap(_) => found.push_back(before),
+                    Event::Message(_) if finds_within_cycles => before = Clock::now(),
                     Event::Recovered(recovered) => {
                         let found = found.pop_front().unwrap_or(now);
                         let (range, elapsed) = (recovered.range, recovered.elapsed);

@@ -20,8 +20,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 /// One line, a message in a packet of its own at every interval, and seeded loss on the line alone, where the subscriber takes
 /// it: answers are not lost. In turn, swapped every few hundred: repairs, and bare unicast round trips of a
 /// datagram as long as a request and an answer as long as a retransmission. Found is when the duty cycle began that raised
-/// the gap, delivered is when its last message had been handed over, both by the host's monotonic clock; what the library
-/// itself says it took is told beside it. So are bare round trips made as rarely as gaps come, one after each mean distance
+/// the gap, or when the last message before it in that cycle was handed over; delivered is when its last message had been handed
+/// over, both by the host's monotonic clock. What the library itself says it took, by the clock of its duty cycles, is told
+/// beside it. So are bare round trips made as rarely as gaps come, one after each mean distance
 /// of gaps: what a rare path costs that no cache keeps warm.
 ///
 /// The publishing thread and the subscribing thread are pinned and spin. Requests are answered by the publishing thread, at
@@ -137,7 +138,7 @@ fn round(options: &Options, messages: &Messages, seed: u64) -> Result<Vec<Figure
     if let Some(interval) = options.keep_warm {
         subscriber = subscriber.keep_warm(interval.as_duration());
     }
-    let reception = Reception::new(subscriber.open().map_err(words)?, messages);
+    let reception = Reception::new(subscriber.open().map_err(words)?, messages).finding_within_cycles();
     let feed = Feed::direct(publisher, messages);
     let echo = Echo::open(HEADER_BYTES + LENGTH_BYTES + options.bytes)?;
     let ping = echo.ping()?;

@@ -171,7 +171,8 @@ impl ReorderWindow {
             if passed == u64::from(piece.count) {
                 self.give_back(position >> CHUNK_SHIFT);
             } else {
-                let passed_bytes = Blocks::new(&self.arena[position..]).take(passed as usize).map(|it| LENGTH_BYTES + it.len());
+                let passed_bytes =
+                    Blocks::new(&self.arena[position..]).take(passed as usize).map(|it| LENGTH_BYTES + it.len());
                 let position = piece.position + passed_bytes.sum::<usize>() as u32;
                 let received_at = self.times.get(slot).copied().flatten();
                 self.put(number, Piece { position, count: piece.count - passed as u32 }, received_at);

@@ -311,7 +311,7 @@ impl SubscriberBuilder {
         let mut targets = Vec::new();
         for file in self.lines.iter().flatten().filter_map(LineSource::ring_file) {
             let ring = RingTarget::new(file, self.config.request.in_flight.max(1));
-            targets.push(self.target(targets.len(), TargetSocket::Ring(ring)));
+            targets.push(self.target(targets.len(), TargetSocket::Ring(Box::new(ring))));
         }
         for &address in &self.recover_from {
             let socket = self.open_target(self.own_address(&interfaces)?, address)?;

@@ -71,7 +71,7 @@ impl Address {
 #[derive(Debug)]
 pub(crate) enum TargetSocket {
     Address(Box<Address>),
-    Ring(RingTarget),
+    Ring(Box<RingTarget>),
 }
 
 impl TargetSocket {

@@ -188,12 +188,7 @@ struct Taken<'a> {
 }
 
 /// Cuts whole messages out of the blocks of a packet: from `wanted.start()` on, below `wanted.end()`, at most `room` bytes.
-fn take(
-    blocks: &[u8],
-    packet: SequenceRange,
-    wanted: SequenceRange,
-    room: usize,
-) -> Result<Taken<'_>, RingReadError> {
+fn take(blocks: &[u8], packet: SequenceRange, wanted: SequenceRange, room: usize) -> Result<Taken<'_>, RingReadError> {
     if wanted == packet && blocks.len() <= room {
         return Ok(Taken { blocks, end: wanted.end() });
     }
