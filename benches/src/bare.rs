@@ -6,6 +6,7 @@ use seqcast_protocol::HEADER_BYTES;
 use seqcast_recovery::Nanos;
 use seqcast_transport::{Clock, ConnectedSocket, UnicastSocket};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsRawFd, RawFd};
 
 /// A request is as long as a header.
 const REQUEST_BYTES: usize = HEADER_BYTES;
@@ -28,6 +29,11 @@ impl Echo {
     pub(crate) fn ping(&self) -> Result<Ping, String> {
         let socket = ConnectedSocket::open(Ipv4Addr::LOCALHOST, self.socket.local_address(), None).map_err(words)?;
         Ok(Ping { socket, request: [0; REQUEST_BYTES], answer: vec![1; self.answer.len() + 1] })
+    }
+
+    /// What to wait for.
+    pub(crate) fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 
     /// Answers what has arrived.

@@ -26,7 +26,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 /// of gaps: what a rare path costs that no cache keeps warm.
 ///
 /// The publishing thread and the subscribing thread are pinned and spin. Requests are answered by the publishing thread, at
-/// least once per packet; or, with --own-thread, by a thread that sleeps until a request arrives.
+/// least once per packet; or, with --own-thread, by a thread that sleeps until a request arrives. Then there are bare round trips,
+/// as rarely, to a thread that sleeps likewise, on the same core and at the same priority, too: what it costs to wake somebody.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -66,6 +67,9 @@ const PATIENCE: Nanos = Nanos::from_secs(30);
 /// For each rare bare round trip so many back to back, so that they take no longer than the feed.
 const TRIPS_PER_RARE_ONE: u64 = 10;
 
+/// So soon a thread that sleeps sees that the round is over. Arbitrary.
+const LONGEST_SLEEP: Nanos = Nanos::from_millis(10);
+
 /// Whose turn it is. The subscribing thread decides, but for the pause.
 const FEED: u8 = 0;
 /// The feed is to pause.
@@ -88,6 +92,8 @@ struct Turn {
 struct Seen {
     bare: Samples,
     rare: Samples,
+    /// None unless a thread of its own answers.
+    asleep: Samples,
     repair: Samples,
     told: Samples,
     counters: SubscriberCounters,
@@ -140,8 +146,10 @@ fn round(options: &Options, messages: &Messages, seed: u64) -> Result<Vec<Figure
     }
     let reception = Reception::new(subscriber.open().map_err(words)?, messages).finding_within_cycles();
     let feed = Feed::direct(publisher, messages);
-    let echo = Echo::open(HEADER_BYTES + LENGTH_BYTES + options.bytes)?;
-    let ping = echo.ping()?;
+    let open_echo = || Echo::open(HEADER_BYTES + LENGTH_BYTES + options.bytes);
+    let echo = open_echo()?;
+    let sleeper = options.own_thread.then(open_echo).transpose()?;
+    let pings = Pings { spinning: echo.ping()?, asleep: sleeper.as_ref().map(Echo::ping).transpose()? };
     let scheduled = Nanos((options.gaps as f64 / options.loss * options.interval.0 as f64) as u64);
     let gate = Gate::new(Nanos(scheduled.0.saturating_mul(10)) + PATIENCE);
     let (turn, is_over) = (Turn::default(), AtomicBool::new(false));
@@ -150,11 +158,15 @@ fn round(options: &Options, messages: &Messages, seed: u64) -> Result<Vec<Figure
             let serve = || serve(retransmitter, options.fifo, &is_over);
             scope.spawn(|| gate.run(Some(options.answer_core), serve));
         }
+        if let Some(sleeper) = sleeper {
+            let answer = || answer_asleep(sleeper, options.fifo, &is_over);
+            scope.spawn(|| gate.run(Some(options.answer_core), answer));
+        }
         let results = run_pair(
             &options.common,
             &gate,
             || publish(feed, echo, options.interval, &turn, &gate),
-            || subscribe(reception, ping, options, &turn, &gate),
+            || subscribe(reception, pings, options, &turn, &gate),
         );
         is_over.store(true, Ordering::Relaxed);
         results
@@ -174,6 +186,14 @@ fn round(options: &Options, messages: &Messages, seed: u64) -> Result<Vec<Figure
         per_gap("requests a gap", counters.requests),
         per_gap("repeated requests a gap", counters.retries),
     ];
+    if options.own_thread {
+        figures.extend([
+            seen.asleep.figure("bare round trip, as rare, to a thread that sleeps"),
+            seen.asleep.multiples("bare round trip to a thread that sleeps, in median bare round trips", bare_us),
+            seen.repair
+                .multiples("gap found to delivered, in median trips to one that sleeps", seen.asleep.median_us()),
+        ]);
+    }
     figures.extend(seen.stalls.figures());
     Ok(figures)
 }
@@ -206,15 +226,22 @@ fn publish(mut feed: Feed<'_>, mut echo: Echo, interval: Nanos, turn: &Turn, gat
     }
 }
 
+/// Those who make bare round trips.
+#[derive(Debug)]
+struct Pings {
+    spinning: Ping,
+    asleep: Option<Ping>,
+}
+
 /// Repairs and makes round trips in turn, until there have been enough gaps.
 fn subscribe(
     mut reception: Reception<'_>,
-    mut ping: Ping,
+    mut pings: Pings,
     options: &Options,
     turn: &Turn,
     gate: &Gate,
 ) -> Result<Seen, String> {
-    let (mut bare, mut rare, mut repair, mut told) = (Samples::new(), Samples::new(), Samples::new(), Samples::new());
+    let [mut bare, mut rare, mut asleep, mut repair, mut told] = std::array::from_fn(|_| Samples::new());
     let distance = Nanos((options.interval.0 as f64 / options.loss) as u64);
     let mut stalls = Stalls::new(Clock::now());
     let mut work = 1;
@@ -237,28 +264,45 @@ fn subscribe(
         }
         turn.phase.store(BARE, Ordering::Release);
         for _ in 0..options.swap {
-            bare.record(ping.trip(bare.count(), gate)?);
+            bare.record(pings.spinning.trip(bare.count(), gate)?);
         }
-        for _ in 0..options.swap.div_ceil(TRIPS_PER_RARE_ONE) {
-            let due = Clock::now() + distance;
-            // As between gaps: the subscriber is polled and has nothing.
-            while Clock::now() < due {
-                reception.poll(Clock::now(), |_| {})?;
+        for (ping, samples) in [(Some(&mut pings.spinning), &mut rare), (pings.asleep.as_mut(), &mut asleep)] {
+            let Some(ping) = ping else { continue };
+            for _ in 0..options.swap.div_ceil(TRIPS_PER_RARE_ONE) {
+                let due = Clock::now() + distance;
+                // As between gaps: the subscriber is polled and has nothing.
+                while Clock::now() < due {
+                    reception.poll(Clock::now(), |_| {})?;
+                }
+                samples.record(ping.trip(samples.count(), gate)?);
             }
-            rare.record(ping.trip(rare.count(), gate)?);
         }
         work = 1;
     }
     turn.phase.store(DONE, Ordering::Release);
     reception.check().complete(turn.published.load(Ordering::Relaxed))?;
-    Ok(Seen { bare, rare, repair, told, counters: reception.subscriber().counters(), stalls })
+    Ok(Seen { bare, rare, asleep, repair, told, counters: reception.subscriber().counters(), stalls })
+}
+
+/// Schedules this thread as a publisher does that of its retransmitter, but at a priority.
+fn schedule(fifo: Option<u8>) -> Result<(), String> {
+    let _ = set_short_slice();
+    fifo.map_or(Ok(()), |priority| set_fifo_priority(priority).map_err(words))
+}
+
+/// Answers bare round trips whenever it is woken by one.
+fn answer_asleep(mut echo: Echo, fifo: Option<u8>, is_over: &AtomicBool) -> Result<(), String> {
+    schedule(fifo)?;
+    while !is_over.load(Ordering::Relaxed) {
+        wait_readable(&[echo.as_raw_fd()], Some(LONGEST_SLEEP)).map_err(words)?;
+        echo.answer()?;
+    }
+    Ok(())
 }
 
 /// Runs the retransmitter as its publisher would, but at a priority.
 fn serve(mut retransmitter: Retransmitter, fifo: Option<u8>, is_over: &AtomicBool) -> Result<(), String> {
-    // As a publisher's own thread does.
-    let _ = set_short_slice();
-    fifo.map_or(Ok(()), |priority| set_fifo_priority(priority).map_err(words))?;
+    schedule(fifo)?;
     let fds = retransmitter.fds();
     while !is_over.load(Ordering::Relaxed) {
         if retransmitter.do_work() == 0 {
