@@ -19,7 +19,8 @@ use seqcast_recovery::{
 };
 use seqcast_stats::StatsFile;
 use seqcast_transport::{
-    BufferGrant, Clock, Inbox, Interface, Mapping, UnicastSocket, pin_to_core, set_coalescing, set_fifo_priority,
+    BufferGrant, Clock, Inbox, Interface, Mapping, Ticker, UnicastSocket, pin_to_core, set_coalescing,
+    set_fifo_priority,
 };
 use std::error::Error;
 use std::net::SocketAddrV4;
@@ -369,6 +370,9 @@ impl PublisherBuilder {
             None => ring::reserve(size, self.session, self.retain_bytes)?,
         };
         let mut retransmitter = self.open_serving(writer.reader(), alarm.clone())?;
+        if alarm.is_some() {
+            retransmitter.ticker = Some(Ticker::new().map_err(OpenError::Thread)?);
+        }
         let stats = self.keep_stats(&mut retransmitter, Some(&mut lines));
         let request_address = retransmitter.request_address();
         let (session, first, retain_bytes) = (writer.session(), writer.next(), size.data_words * size_of::<u64>());
@@ -439,6 +443,7 @@ impl PublisherBuilder {
             lines,
             counters: RetransmitterCounters::default(),
             alarm,
+            ticker: None,
             has_dozed: false,
             awaits_wake: false,
             watch: None,

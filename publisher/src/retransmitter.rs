@@ -12,7 +12,7 @@ use seqcast_protocol::SessionId;
 use seqcast_recovery::{
     ClientReport, Headroom, Heartbeat, HeartbeatConfig, Nanos, Rate, Responder, ResponderCounters, Run,
 };
-use seqcast_transport::{Clock, Inbox, Mapping, UnicastSocket};
+use seqcast_transport::{Clock, Inbox, Mapping, Ticker, UnicastSocket};
 use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -32,9 +32,9 @@ const ON_ITS_OWN: Limits = Limits { requests: 256, answers: 88 };
 /// About 20 µs: so long the next flush waits at the most.
 const INLINE: Limits = Limits { requests: 8, answers: 4 };
 
-/// The longest wait while data is sent, because nothing wakes it when data was. Data may have been sent right behind the last
-/// look, from which the 1 ms to the first heartbeat is counted, so that it is early by up to so much and late only by timer
-/// slack and scheduling. 2,500 wake-ups a second take some per cent of a core.
+/// The longest wait while data is sent, because nothing wakes it when data was: a ticker does at this distance. Data may have been
+/// sent right behind the last look, from which the 1 ms to the first heartbeat is counted, so that it is early by up to so much
+/// and late only by timer slack and scheduling. 2,500 wake-ups a second take some per cent of a core.
 const BUSY_WAIT: Nanos = Nanos::from_micros(400);
 
 /// When nothing was sent for so long, it dozes until its next heartbeat is due. Each doze costs the publishing thread a
@@ -77,6 +77,8 @@ pub struct Retransmitter {
     pub(crate) counters: RetransmitterCounters,
     /// `None` when the publishing thread does this work.
     pub(crate) alarm: Option<Arc<Alarm>>,
+    /// Ticks while data is sent, if the publisher is another thread.
+    pub(crate) ticker: Option<Ticker>,
     /// Whether a doze was announced since the last duty cycle.
     pub(crate) has_dozed: bool,
     /// Whether the publisher wakes it, and that has not been taken.
@@ -107,8 +109,13 @@ impl Retransmitter {
         let requests = self.take_requests(now, limits.requests);
         let answers = self.answer(now, limits.answers);
         let work = requests + answers + self.send_heartbeat(now);
-        if let (Some(warmer), Some(socket), 0) = (&mut self.warmer, &self.socket, work) {
-            warmer.warm(now, socket);
+        if work == 0 {
+            if let (Some(warmer), Some(socket)) = (&mut self.warmer, &self.socket) {
+                warmer.warm(now, socket);
+            }
+            if let Some(ticker) = &self.ticker {
+                ticker.drain();
+            }
         }
         if let Some(stats) = &mut self.stats {
             if work > 0 {
@@ -141,13 +148,13 @@ impl Retransmitter {
         let due = self.responder.next_answer_at().map_or(heartbeat, |at| at.min(heartbeat));
         let due = self.warmer.as_ref().map_or(due, |warmer| warmer.due().min(due));
         let due = self.stats.as_ref().map_or(due, |stats| stats.due().min(due));
-        let Some(alarm) = &self.alarm else { return due - now };
-        if self.watch.is_some() {
-            return due - now;
-        }
+        let (Some(alarm), Some(ticker)) = (&self.alarm, &mut self.ticker) else { return due - now };
         if self.heartbeat.idle_for(now) < DOZE_AFTER {
-            return (due - now).min(BUSY_WAIT);
+            ticker.start(BUSY_WAIT);
+            let is_soon = due - now < BUSY_WAIT || !ticker.is_started();
+            return if is_soon { (due - now).min(BUSY_WAIT) } else { DOZE_AFTER };
         }
+        ticker.stop();
         alarm.doze.begin();
         self.has_dozed = true;
         let ring = self.responder.ring();
@@ -155,12 +162,13 @@ impl Retransmitter {
         if self.heartbeat.knows(ring.sent(), ring.is_ended()) { due - now } else { Nanos::ZERO }
     }
 
-    /// What to wait for: the request socket, if requests are answered, and what the publisher wakes it by. They never
-    /// change.
+    /// What to wait for: the request socket, if requests are answered, what the publisher wakes it by, and the timer that does
+    /// while data is sent. They never change.
     #[must_use]
     pub fn fds(&self) -> Vec<RawFd> {
+        let socket = self.socket.as_ref().map(AsRawFd::as_raw_fd);
         let alarm = self.alarm.as_ref().map(|alarm| alarm.waker.as_raw_fd());
-        self.socket.as_ref().map(AsRawFd::as_raw_fd).into_iter().chain(alarm).collect()
+        [socket, alarm, self.ticker.as_ref().map(AsRawFd::as_raw_fd)].into_iter().flatten().collect()
     }
 
     /// Whether the end of session has been announced for as long as it should be.

@@ -39,6 +39,7 @@ mod shared_file;
 mod socket_error;
 #[expect(unsafe_code, reason = "system calls that no safe interface offers")]
 mod sys;
+mod ticker;
 mod unicast;
 mod unicast_sender;
 mod wait;
@@ -65,6 +66,7 @@ pub use receiver::MulticastReceiver;
 pub use sender::MulticastSender;
 pub use shared_file::SharedFile;
 pub use socket_error::SocketError;
+pub use ticker::Ticker;
 pub use unicast::UnicastSocket;
 pub use unicast_sender::UnicastSender;
 pub use wait::{WAIT_LIMIT, wait_readable};

@@ -94,10 +94,7 @@ pub(crate) fn drop_count(fd: RawFd) -> io::Result<Option<u32>> {
 
 /// Waits for `set`; returns how many of its entries have something to say, 0 after the timeout.
 pub(crate) fn poll(set: &mut [pollfd], timeout: Option<Nanos>) -> io::Result<usize> {
-    let timeout = timeout.map(|Nanos(nanos)| timespec {
-        tv_sec: libc::time_t::try_from(nanos / 1_000_000_000).unwrap_or(libc::time_t::MAX),
-        tv_nsec: (nanos % 1_000_000_000) as libc::c_long,
-    });
+    let timeout = timeout.map(timespec_of);
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: pointer and count are those of `set`; `timeout` is null or points to a timespec that outlives the call;
     // a null signal mask leaves the mask alone.
@@ -112,6 +109,30 @@ pub(crate) fn event() -> io::Result<OwnedFd> {
     check(fd)?;
     // SAFETY: the kernel has just made `fd`, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes a timer by the monotonic clock that stands still, does not block, and is closed on exec.
+pub(crate) fn timer() -> io::Result<OwnedFd> {
+    // SAFETY: timerfd_create takes no pointer.
+    let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC) };
+    check(fd)?;
+    // SAFETY: the kernel has just made `fd`, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Has a timer expire each `interval` from now on; 0: not at all.
+pub(crate) fn set_timer(fd: RawFd, interval: Nanos) -> io::Result<()> {
+    let interval = timespec_of(interval);
+    let setting = libc::itimerspec { it_interval: interval, it_value: interval };
+    // SAFETY: `setting` outlives the call, and a null old value is not written.
+    check(unsafe { libc::timerfd_settime(fd, 0, &raw const setting, ptr::null_mut()) })
+}
+
+fn timespec_of(Nanos(nanos): Nanos) -> timespec {
+    timespec {
+        tv_sec: libc::time_t::try_from(nanos / 1_000_000_000).unwrap_or(libc::time_t::MAX),
+        tv_nsec: (nanos % 1_000_000_000) as libc::c_long,
+    }
 }
 
 /// The number that stands for the calling thread in sched_setscheduler(2) and its kin.
