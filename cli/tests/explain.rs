@@ -223,6 +223,8 @@ fn publisher_that_left_no_file_is_told_by_the_host_that_refuses_requests() {
     let line = place.line().to_string();
     let publish = place.command(env!("CARGO_BIN_EXE_seqcast"), &["publish", "--line-a", &line, "--requests", "none"]);
     let mut publisher = publish.and(&LASTING).with("--stats", &stats).with("--input", &input).start();
+    // Before it hears anything it asks, too.
+    wait_for_value(&place, "open_gaps", 1);
     wait_for_value(&place, "requests_refused", 1);
     publisher.signal(libc::SIGKILL);
     wait_for_cause(&place, "publisher_gone", &["nobody listens at its request address", "is open for "]);
