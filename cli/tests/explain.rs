@@ -6,8 +6,15 @@ use seqcast_recovery::Nanos;
 use seqcast_stats::{Snapshot, read_directory};
 use serde_json::Value;
 use std::io::Read;
-use std::path::Path;
-use support::{Place, Running, feed, is_bound, pause, wait_for};
+use std::path::{Path, PathBuf};
+use support::{Place, Running, feed, pause, wait_for};
+
+/// At this pace [`lasting_input`] takes 100 s to publish, longer than anything is waited for.
+const LASTING: [&str; 2] = ["--pace", "1000/s"];
+
+fn lasting_input(place: &Place) -> PathBuf {
+    place.generate("input", 100_000, 1)
+}
 
 /// What is found of a place: the exit code, and the findings.
 fn explain(place: &Place, arguments: &[&str]) -> (u64, Vec<Value>) {
@@ -47,9 +54,9 @@ fn wait_for_value(place: &Place, name: &str, least: u64) {
     wait_for(name, || subscriber(place).filter(|snapshot| snapshot.sum(name) >= least).map(drop));
 }
 
-/// Starts a subscriber and waits for its socket.
+/// Waits until a subscriber is open: its file is made last.
 fn listening(place: &Place, running: Running) -> Running {
-    wait_for("the subscriber's socket", || is_bound(place.line()).then_some(()));
+    wait_for("the subscriber's file", || subscriber(place).map(drop));
     running
 }
 
@@ -108,11 +115,11 @@ fn loss_on_both_lines_is_told_with_the_life_of_its_gaps() {
 #[test]
 fn receive_buffer_that_a_stopped_subscriber_overran_is_named() {
     let place = Place::new("explain-overrun");
-    let input = place.generate("input", 200_000, 1);
+    let input = lasting_input(&place);
     let small = ["--receive-buffer", "16KiB"];
     let mut subscriber = listening(&place, place.subscribe(&small).start());
-    let _publisher = place.publish(&input, &["--pace", "50000/s"]).start();
-    wait_for_value(&place, "messages", 1_000);
+    let _publisher = place.publish(&input, &LASTING).start();
+    wait_for_value(&place, "messages", 100);
     subscriber.signal(libc::SIGSTOP);
     pause(Nanos::from_millis(300));
     subscriber.signal(libc::SIGCONT);
@@ -127,10 +134,10 @@ fn receive_buffer_that_a_stopped_subscriber_overran_is_named() {
 #[test]
 fn processes_that_are_stopped_are_told_with_the_signal_that_lets_them_go_on() {
     let place = Place::new("explain-stopped");
-    let input = place.generate("input", 1_000_000, 1);
+    let input = lasting_input(&place);
     let mut subscriber = listening(&place, place.subscribe(&[]).start());
-    let mut publisher = place.publish(&input, &["--pace", "50000/s"]).start();
-    wait_for_value(&place, "messages", 1_000);
+    let mut publisher = place.publish(&input, &LASTING).start();
+    wait_for_value(&place, "messages", 100);
     for (running, cause) in [(&mut subscriber, "stopped"), (&mut publisher, "publisher_stopped")] {
         running.signal(libc::SIGSTOP);
         let finding = wait_for_cause(&place, cause, &["by a signal or a debugger"]);
@@ -164,11 +171,13 @@ fn ring_that_was_overwritten_is_told_with_the_size_that_would_have_done() {
 #[test]
 fn quota_that_refused_requests_is_named_with_its_option() {
     let place = Place::new("explain-quota");
-    let input = place.generate("input", 1_000_000, 1);
+    let input = lasting_input(&place);
     let impaired = ["--impair", "a:loss=30%,seed=5", "--gap", "wait:300ms"];
     let _subscriber = listening(&place, place.subscribe(&impaired).start());
-    let budget = ["--pace", "50000/s", "--client-budget", "2kB/s,burst=2kB"];
-    let _publisher = place.publish(&input, &budget).start();
+    // One answer, which is covered as the longest packet is, and no other for as many seconds as it has bytes: each answer
+    // would put off the time at which gaps are given up.
+    let budget = ["--client-budget", "1B/s,burst=1B"];
+    let _publisher = place.publish(&input, &LASTING).and(&budget).start();
     let finding = wait_for_cause(&place, "refused", &["lost: nobody answered in time", "refused: client_budget"]);
     assert_eq!(finding["level"], "problem");
     assert!(finding["mend"][0].as_str().unwrap().contains("raise --client-budget"), "{finding:#}");
@@ -177,21 +186,21 @@ fn quota_that_refused_requests_is_named_with_its_option() {
 #[test]
 fn network_that_is_not_answered_is_named_with_its_option() {
     let place = Place::new("explain-network");
-    let input = place.generate("input", 1_000_000, 1);
+    let input = lasting_input(&place);
     let impaired = ["--impair", "a:loss=5%,seed=5", "--gap", "wait:200ms"];
     let _subscriber = listening(&place, place.subscribe(&impaired).start());
-    let _publisher = place.publish(&input, &["--pace", "50000/s", "--allow-requests", "10.0.0.0/8"]).start();
+    let _publisher = place.publish(&input, &LASTING).and(&["--allow-requests", "10.0.0.0/8"]).start();
     wait_for_cause(&place, "refused", &["lost: nobody answered in time", "refused: network", "--allow-requests"]);
 }
 
 #[test]
 fn publisher_that_was_killed_is_told_with_the_command_that_goes_on() {
     let place = Place::new("explain-killed");
-    let input = place.generate("input", 1_000_000, 1);
+    let input = lasting_input(&place);
     let mut subscriber = listening(&place, place.subscribe(&[]).start());
     let ring = place.path("ring");
-    let mut publisher = place.publish(&input, &["--pace", "50000/s"]).with("--ring", &ring).start();
-    wait_for_value(&place, "messages", 1_000);
+    let mut publisher = place.publish(&input, &LASTING).with("--ring", &ring).start();
+    wait_for_value(&place, "messages", 100);
     publisher.signal(libc::SIGKILL);
     let last = format!("subscriber {} heard the last ", subscriber.id());
     let finding = wait_for_cause(&place, "publisher_gone", &["was killed", &last]);
@@ -206,17 +215,16 @@ fn publisher_that_was_killed_is_told_with_the_command_that_goes_on() {
 #[test]
 fn publisher_that_left_no_file_is_told_by_the_host_that_refuses_requests() {
     let place = Place::new("explain-nobody");
-    let input = place.generate("input", 1_000_000, 1);
+    let input = lasting_input(&place);
     let stats = place.path("elsewhere");
     // What it misses at the end stays open, as nobody listens any more.
     let impaired = ["--impair", "loss=20%,seed=5", "--gap", "wait:60s"];
     let mut subscriber = listening(&place, place.subscribe(&impaired).start());
     let line = place.line().to_string();
-    let publish = place.command(
-        env!("CARGO_BIN_EXE_seqcast"),
-        &["publish", "--line-a", &line, "--requests", "none", "--pace", "50000/s"],
-    );
-    let mut publisher = publish.with("--stats", &stats).with("--input", &input).start();
+    let publish = place.command(env!("CARGO_BIN_EXE_seqcast"), &["publish", "--line-a", &line, "--requests", "none"]);
+    let mut publisher = publish.and(&LASTING).with("--stats", &stats).with("--input", &input).start();
+    // Before it hears anything it asks, too.
+    wait_for_value(&place, "open_gaps", 1);
     wait_for_value(&place, "requests_refused", 1);
     publisher.signal(libc::SIGKILL);
     wait_for_cause(&place, "publisher_gone", &["nobody listens at its request address", "is open for "]);

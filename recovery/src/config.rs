@@ -47,7 +47,8 @@ impl FromStr for SessionChoice {
 pub enum GapPolicy {
     /// Wait for it to be filled; give it up when nothing has been filled for `give_up`.
     Wait {
-        /// Counted from the moment the gap was found or from the last answer that filled anything, whichever is later.
+        /// Counted from the latest of these: the gap was found, an answer filled anything, a line filled the first number
+        /// that was missing.
         give_up: Nanos,
     },
     /// Report it lost at once and deliver on.

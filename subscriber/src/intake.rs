@@ -16,9 +16,16 @@ pub(crate) const BUSY_LINE: u32 = 16;
 /// Likewise a request address, whose answers come together when there is much to repair.
 pub(crate) const BUSY_ADDRESS: u32 = 4;
 
-/// It is no more when several datagrams have not come together for so long. Switching back and forth costs two system calls
-/// each, so less than a thousandth of the time.
+/// It is no more when several datagrams have not come together for so long: a thousand times what it takes to switch and to
+/// switch back.
 const QUIET_AFTER: Nanos = Nanos::from_millis(1);
+
+/// How much longer that has to be when it was too short before: in three steps at the longest. Arbitrary.
+const LONGER: u64 = 100;
+
+/// The longest that it comes to, and how long it is remembered that it was too short. Arbitrary: a single datagram costs some
+/// per cent more meanwhile, and whoever is kept from its core now and then, or hears a burst now and then, hardly ever switches.
+const LONGEST_QUIET: Nanos = Nanos::from_secs(10);
 
 /// How long the kernel may take from asking whether to join to laying down what it has joined; arbitrary, a hundred times what it
 /// takes unless something interrupts it.
@@ -49,6 +56,10 @@ pub(crate) struct Intake {
     taking: Taking,
     /// So many datagrams without a break are a reason to take them together.
     busy_after: u32,
+    /// For how long several must not have come together, so that they are taken singly again.
+    quiet_after: Nanos,
+    /// When they were taken together last.
+    left_at: Nanos,
     /// Whether the kernel may join datagrams.
     coalesces: bool,
     /// Whether it tells when it took them in, which a plain receive does not say.
@@ -63,7 +74,8 @@ impl Intake {
         }
         // The first time changes code of the kernel, which is best done now.
         let coalesces = coalescing && set_coalescing(fd, true).and_then(|()| set_coalescing(fd, false)).is_ok();
-        let mut intake = Self { taking: SINGLY, busy_after, coalesces, tells_times };
+        let (quiet_after, left_at) = (Nanos::ZERO, Nanos::ZERO);
+        let mut intake = Self { taking: SINGLY, busy_after, quiet_after, left_at, coalesces, tells_times };
         if tells_times {
             intake.join(Nanos::ZERO, fd);
         } else if coalesces {
@@ -113,7 +125,7 @@ impl Intake {
         if let Taking::Together { several_at } = &mut self.taking {
             if inbox.holds_several() {
                 *several_at = now;
-            } else if !has_come && !self.tells_times && now - *several_at > QUIET_AFTER {
+            } else if !has_come && !self.tells_times && now - *several_at > self.quiet_after {
                 self.leave(now, fd);
             }
         }
@@ -122,6 +134,8 @@ impl Intake {
 
     #[cold]
     fn join(&mut self, now: Nanos, fd: RawFd) {
+        let before = if now - self.left_at > LONGEST_QUIET { 0 } else { self.quiet_after.0 };
+        self.quiet_after = Nanos(before * LONGER).clamp(QUIET_AFTER, LONGEST_QUIET);
         self.taking = Taking::Together { several_at: now };
         if self.coalesces {
             // An error changes nothing but the number of system calls.
@@ -131,6 +145,7 @@ impl Intake {
 
     #[cold]
     fn leave(&mut self, now: Nanos, fd: RawFd) {
+        self.left_at = now;
         if !self.coalesces {
             self.taking = SINGLY;
         } else if set_coalescing(fd, false).is_ok() {
@@ -235,7 +250,7 @@ mod tests {
         set_coalescing(line.receiver.as_raw_fd(), false).unwrap();
         assert_eq!(line.take(now), [700, 700, 600]);
         assert!(matches!(line.intake.taking, Taking::Together { .. }));
-        now = now + QUIET_AFTER + NANO;
+        now = now + line.intake.quiet_after + NANO;
         assert_eq!(line.take(now), []);
         assert_eq!(line.take(now + SETTLES_AFTER), []);
         assert!(!line.takes_singly());
@@ -243,5 +258,27 @@ mod tests {
         assert!(line.takes_singly());
         line.send(Run::new(&bytes, 700));
         assert_eq!(line.take(now), [700, 700, 600]);
+    }
+
+    #[test]
+    fn a_quiet_time_that_was_too_short_is_longer_the_next_time_until_that_is_long_ago() {
+        let mut line = Line::open();
+        let mut now = MILLI;
+        let mut stay = |pause: Nanos| {
+            now = now + pause;
+            line.send(Run::new(&[7; 1_600], 100));
+            assert_eq!(line.take(now), [100; 16]);
+            let quiet_after = line.intake.quiet_after;
+            assert_eq!(line.take(now + quiet_after), []);
+            assert!(matches!(line.intake.taking, Taking::Together { .. }));
+            now = now + quiet_after + NANO;
+            assert_eq!(line.take(now), []);
+            assert_eq!(line.take(now + SETTLES_AFTER + NANO), []);
+            assert!(line.takes_singly());
+            quiet_after
+        };
+        let longer = Nanos(QUIET_AFTER.0 * LONGER);
+        assert_eq!([MILLI; 4].map(&mut stay), [QUIET_AFTER, longer, LONGEST_QUIET, LONGEST_QUIET]);
+        assert_eq!([LONGEST_QUIET, LONGEST_QUIET + NANO].map(stay), [LONGEST_QUIET, QUIET_AFTER]);
     }
 }

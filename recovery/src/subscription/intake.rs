@@ -258,7 +258,10 @@ impl Subscription {
         if range.start() < self.known_next && !self.gaps.is_empty() {
             taken = self.fill(source, packet, is_next);
             if taken > 0 {
-                self.last_progress = self.now;
+                // What a line fills beyond the first missing number says nothing of whether that can still be filled.
+                if is_next || matches!(source, Source::RequestTarget(_)) {
+                    self.last_progress = self.now;
+                }
                 let gaps = &self.gaps;
                 self.reports.note_filled(range, self.now, |range| gaps.first_within(range).is_some());
             }
