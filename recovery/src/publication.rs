@@ -236,14 +236,17 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
     /// Retains everything committed so far, then hands it to `send` in runs, up to 8 at a time, in order; they are
     /// marked as being sent before, and as sent when `send` returns. Returns the numbers.
     pub fn flush(&mut self, mut send: impl FnMut(&[Run<'_>])) -> SequenceRange {
-        self.seal();
-        let range = SequenceRange::new(self.ring.next(), self.open_first);
+        let first = self.ring.next();
+        let open = (self.open_count > 0).then_some(Sealed { end: self.used, count: self.open_count, leads: false });
         let mut start = 0;
-        for packet in &self.sealed {
+        for packet in self.sealed.iter().chain(&open) {
             let retained = self.ring.retain(packet.count, &self.staging[start + HEADER_BYTES..packet.end]);
             retained.expect("the packet is within the ring's limits, and only `end` ends the ring");
             start = packet.end;
         }
+        // Whoever follows the ring waits for none of the rest.
+        self.seal();
+        let range = SequenceRange::new(first, self.open_first);
         let (mut next, mut start) = (range.start(), 0);
         let mut sealed = &self.sealed[..];
         while !sealed.is_empty() {

@@ -15,7 +15,7 @@ const SHORTEST_WINDOW: Nanos = Nanos::from_millis(10);
 pub struct Headroom {
     /// Messages.
     pub messages: u64,
-    /// Bytes of the ring: the blocks of each packet, rounded up to 8, and 8 more.
+    /// Bytes of the ring: the blocks of each packet and 8 more, rounded up to 64.
     pub bytes: u64,
     /// How long it takes to publish so many messages at the present rate: the mean of the last one to two seconds, or since
     /// the last look if that is longer ago. `None` while nothing is published, and until it has been looked at 10 ms before.

@@ -68,8 +68,8 @@ enum Operation {
     Reopen,
 }
 
-/// 30 words and the commit word: with the zero word, all of the smallest ring.
-const MAX_BLOCKS_BYTES: usize = 30 * 8;
+/// 55 words and the commit word: with the line of the zero word, all of the smallest ring.
+const MAX_BLOCKS_BYTES: usize = 55 * 8;
 
 fn operation() -> impl Strategy<Value = Operation> {
     let lengths = prop_oneof![
@@ -101,7 +101,7 @@ proptest! {
 
     #[test]
     fn ring_agrees_with_the_model(
-        data_words in (5..9u32).prop_map(|bits| 1usize << bits),
+        data_words in (6..10u32).prop_map(|bits| 1usize << bits),
         index_entries in (0..7u32).prop_map(|bits| 1usize << bits),
         operations in prop::collection::vec(operation(), 1..if cfg!(miri) { 40 } else { 200 }),
     ) {
@@ -286,7 +286,7 @@ fn readers_beside_a_writer_get_exact_bytes_or_are_told() {
     let mut blocks = Vec::new();
     for _ in 0..packets {
         blocks.clear();
-        let count = 1 + random.below(8);
+        let count = 1 + random.below(5);
         for number in writer.next()..writer.next() + count {
             numbered_block(number, &mut blocks);
         }

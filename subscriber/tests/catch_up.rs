@@ -153,23 +153,23 @@ fn headroom_shrinks_as_the_publisher_goes_on_and_is_gone_when_it_is_overtaken() 
     assert_eq!(subscriber.headroom(), None, "nothing is retained");
     publish(&mut publisher, 1);
     subscriber.poll(|_| {}, 1);
-    // 102 bytes of a block are 13 words, and one for the commit word; seven eighths of the ring are kept at least.
-    let whole = Headroom { messages: 57_344 / 112, bytes: 57_344, time: None };
+    // 102 bytes of a block are 13 words, one is the commit word's, two lines hold both; seven eighths of the ring are kept at least.
+    let whole = Headroom { messages: 57_344 / 128, bytes: 57_344, time: None };
     assert_eq!(subscriber.headroom(), Some(whole));
     let retained = publisher.retained();
-    assert_eq!((retained.messages, retained.bytes), (1, 112));
+    assert_eq!((retained.messages, retained.bytes), (1, 128));
     let mut left = whole;
     let mut published = 1;
     while left.messages > 0 {
         publish(&mut publisher, 1);
         published += 1;
         let now = subscriber.headroom().unwrap();
-        assert_eq!((now.messages, now.bytes), (left.messages - 1, left.bytes - 112));
+        assert_eq!((now.messages, now.bytes), (left.messages - 1, left.bytes - 128));
         left = now;
     }
     assert_eq!(publisher.oldest(), 1);
     let retained = publisher.retained();
-    assert_eq!((retained.messages, retained.bytes), (published, 112 * published));
+    assert_eq!((retained.messages, retained.bytes), (published, 128 * published));
     // An eighth may pass before it is overwritten indeed.
     while publisher.oldest() <= 2 {
         publish(&mut publisher, 1);
@@ -177,5 +177,5 @@ fn headroom_shrinks_as_the_publisher_goes_on_and_is_gone_when_it_is_overtaken() 
     assert_eq!(subscriber.headroom().map(|left| left.messages), Some(0));
     let (_, numbers, _) = wait(&mut subscriber, PATIENCE);
     assert_eq!(numbers.first(), Some(&publisher.oldest()), "the rest was lost");
-    assert_eq!(subscriber.headroom().map(|left| left.messages), Some(512));
+    assert_eq!(subscriber.headroom().map(|left| left.messages), Some(448));
 }

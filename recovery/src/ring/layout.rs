@@ -10,7 +10,7 @@ pub const MAX_BLOCKS_BYTES: usize = 1 << 16;
 /// Read as a number in the byte order of the machine, so that a region of the other byte order is not taken for a ring.
 const MAGIC: u64 = u64::from_le_bytes(*b"seqcast\x01");
 /// Grows with every change of R1, R2 or R3.
-const LAYOUT_VERSION: u64 = 3;
+const LAYOUT_VERSION: u64 = 4;
 
 const MAGIC_WORD: usize = 0;
 const VERSION_WORD: usize = 1;
@@ -27,6 +27,8 @@ pub(super) const STATE_WORD: usize = 25;
 pub(super) const SENDING_WORD: usize = 26;
 /// Four lines of 64 bytes (R1).
 const HEADER_WORDS: usize = 32;
+/// What the length of a record is a multiple of (R2). Loom knows no cache lines, and tries all orders only of what is small.
+const LINE_WORDS: usize = if cfg!(loom) { 1 } else { 8 };
 
 const ENTRY_WORDS: usize = 2;
 pub(super) const WORD_BYTES: usize = size_of::<u64>();
@@ -40,7 +42,7 @@ pub(super) const ENDED: u64 = 2;
 /// `max_blocks_bytes <= MAX_BLOCKS_BYTES`; the largest record and the zero word behind it fit into the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingSize {
-    /// The words of 8 bytes for records, a power of two; a packet takes one and its blocks.
+    /// The words of 8 bytes for records, a power of two; a packet takes one and its blocks, up to a multiple of 8.
     pub data_words: usize,
     /// The most packets that are retained at a time, a power of two.
     pub index_entries: usize,
@@ -54,8 +56,7 @@ impl RingSize {
     ///
     /// The data is `retain_bytes` rounded up to a power of two, but holds at least eight of the largest packets: room
     /// is made in eighths, so an eighth must hold one of them, and then seven eighths less one packet are always kept.
-    /// The index has one entry per 64 bytes of data: what a packet of one message of 47 to 54 bytes takes. The index
-    /// only decides when packets are smaller than that on average.
+    /// The index has one entry per 64 bytes of data, the least that a packet takes, so that it never decides.
     #[must_use]
     pub const fn for_bytes(retain_bytes: usize, max_blocks_bytes: usize) -> Self {
         let max_blocks_bytes = if max_blocks_bytes < MAX_BLOCKS_BYTES { max_blocks_bytes } else { MAX_BLOCKS_BYTES };
@@ -164,10 +165,10 @@ pub(super) fn parse(words: &[AtomicU64]) -> Result<(RingSize, SessionId), RingEr
     Ok((size, SessionId::from_bytes(session)))
 }
 
-/// The words of a record with `blocks_bytes` of blocks, its commit word included.
+/// The words of a record with `blocks_bytes` of blocks, from its commit word to the end of its last line.
 #[inline]
 pub(super) const fn record_words(blocks_bytes: usize) -> u64 {
-    1 + blocks_bytes.div_ceil(WORD_BYTES) as u64
+    (1 + blocks_bytes.div_ceil(WORD_BYTES)).next_multiple_of(LINE_WORDS) as u64
 }
 
 /// What a commit word says: a record is complete, and how long it is.

@@ -15,16 +15,22 @@
 //! | then 2 per entry | the index: entry `k mod index entries` is packet `k`'s first number and data position |
 //! | then data words | the records, at positions that only grow; word = position mod data words |
 //!
-//! Each line of 8 words is a cache line if the region begins at one. Lines 0 and 1 are nearly constant, lines 2 and 3
-//! change with every packet: a prefetcher that takes lines in pairs does not drag the one pair along with the other.
+//! Each line of 8 words is a cache line if the region begins at one and the index has four entries or more. Lines 0 and 1
+//! are nearly constant, lines 2 and 3 change with every packet: a prefetcher that takes lines in pairs does not drag the one
+//! pair along with the other.
 //!
 //! ## R2. Record
 //!
 //! A commit word, `first << 33 | bytes << 16 | messages`, never zero, with the lower 31 bits of the number of the first
 //! message, so that no other record is taken for this one; then `ceil(bytes / 8)` words of message blocks as they stand on the
 //! wire behind the packet's header (W1), in the byte order of memory, the last word padded with ones, which begin no message
-//! that fits. The word after the newest record is zero: whoever follows record by record, without index or marks, waits there
-//! for the next commit word. Records wrap at the end of the data at any word.
+//! that fits; then whatever stood there, to the end of the line. The word after the newest record is zero: whoever follows
+//! record by record, without index or marks, waits there for the next commit word. Records wrap at the end of the data at any
+//! line.
+//!
+//! Each record begins a line: the fewer lines pass from core to core, the sooner a packet is there. Where records stand close
+//! together, a short one lies in two lines as often as not, which makes its round trip about a quarter longer (`seqcast-bench
+//! latency --systems bare-memory,seqcast-ring`).
 //!
 //! ## R3. Order of the writer's stores
 //!

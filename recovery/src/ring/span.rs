@@ -24,7 +24,7 @@ const LOOKS: usize = 4;
 pub struct RingSpan {
     /// Messages.
     pub messages: u64,
-    /// Bytes of the ring's data: the blocks of each packet, rounded up to 8, and 8 more.
+    /// Bytes of the ring's data: the blocks of each packet and 8 more, rounded up to 64.
     pub bytes: u64,
 }
 

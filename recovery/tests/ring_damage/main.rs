@@ -58,7 +58,7 @@ fn whole(size: RingSize, packets: u64) -> Whole {
         let range = writer.retain(count as u16, &blocks).unwrap();
         writer.mark_sent(writer.next());
         records.push((range.start(), position, lengths));
-        position += 1 + blocks.len().div_ceil(8);
+        position += (1 + blocks.len().div_ceil(8)).next_multiple_of(8);
     }
     records.retain(|&(first, ..)| first >= writer.oldest());
     let mut commit_words: Vec<usize> = records.iter().map(|&(_, position, _)| word_of(position)).collect();
@@ -74,7 +74,7 @@ fn whole(size: RingSize, packets: u64) -> Whole {
 
 /// Rings that are empty, have just begun, are about to wrap, and have: where the data decides and where the index does.
 fn wholes() -> impl Iterator<Item = Whole> {
-    let rings = [(128, 16, 0), (128, 16, 1), (128, 16, 15), (128, 16, 300), (256, 8, 40), (128, 64, 21)];
+    let rings = [(256, 16, 0), (256, 16, 1), (256, 16, 15), (256, 16, 300), (512, 8, 40), (256, 64, 40)];
     rings.into_iter().map(|(data_words, index_entries, packets)| {
         whole(RingSize { data_words, index_entries, max_blocks_bytes: 96 }, packets)
     })
