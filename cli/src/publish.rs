@@ -17,8 +17,8 @@ use crate::times;
 use hdrhistogram::Histogram;
 use seqcast_protocol::SessionId;
 use seqcast_publisher::{
-    ClientReport, Closed, Headroom, Line, LineCounters, OpenError, PublishError, Publisher, PublisherCounters,
-    RingFileError, ring_session,
+    Cell, ClientReport, Closed, Headroom, Line, LineCounters, OpenError, PublishError, Publisher, PublisherCounters,
+    RingFileError, Unit, ring_session,
 };
 use seqcast_recovery::{ClaimError, Nanos};
 use seqcast_transport::Clock;
@@ -31,6 +31,9 @@ use std::time::Duration;
 
 /// The pace of files that hold no times.
 const DEFAULT_PACE: Pace = Pace::PerSecond(100_000.0);
+
+/// What the file of counters calls the bytes of payload; it counts the messages itself.
+const BYTES: &str = "message_bytes";
 
 /// Publish a file, or standard input, as one session
 ///
@@ -153,10 +156,11 @@ fn publish(options: &Options) -> Result<Outcome, Outcome> {
         input,
         spins: options.thread.core.is_some(),
         schedule: Schedule::new(pace, started),
-        replay: matches!(pace, Pace::Recorded(_)).then(Replay::new),
+        replay: matches!(pace, Pace::Recorded(_)).then(|| Replay::new(&publisher)),
         interrupt: &interrupt,
         progress: Progress::new(),
         payload_bytes: 0,
+        kept_bytes: publisher.stats_cell(BYTES),
     };
     let mut failure = feed.skip(&publisher, options).and_then(|()| feed.run(&mut publisher)).err();
     // What was read before a failure is part of the session.
@@ -225,6 +229,7 @@ fn open(options: &Options) -> Result<Publisher, Outcome> {
     }
     if let Some(directory) = options.stats.directory() {
         builder = builder.stats(directory).stats_fact("command", &options::command_line());
+        builder = Replay::describe(builder.stats_counter(BYTES, Unit::Bytes));
     }
     let builder = options.repair.apply_to_thread(options.repair.apply(builder));
     builder.open().map_err(|error| match option_of(&error) {
@@ -274,6 +279,8 @@ struct Feed<'a> {
     interrupt: &'a Interrupt,
     progress: Progress,
     payload_bytes: u64,
+    /// The same, in the file of counters.
+    kept_bytes: Option<Cell>,
 }
 
 impl Feed<'_> {
@@ -327,6 +334,9 @@ impl Feed<'_> {
             }
             let number = publisher.publish(message.payload).map_err(|error| in_words(&error, publisher.next()))?;
             self.payload_bytes += message.payload.len() as u64;
+            if let Some(kept) = &self.kept_bytes {
+                kept.set(self.payload_bytes);
+            }
             if let Some(replay) = &mut self.replay {
                 replay.published(due);
             }

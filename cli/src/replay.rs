@@ -5,9 +5,12 @@
 //! end are the publisher's own. A message that had waited for an earlier one leaves right behind it.
 
 use hdrhistogram::Histogram;
-use seqcast_publisher::{PublishError, Publisher};
+use seqcast_publisher::{self as publisher, PublishError, Publisher, PublisherBuilder, Unit};
 use seqcast_recovery::Nanos;
 use seqcast_transport::Clock;
+
+/// What the file of counters calls how late packets leave.
+const ERROR: &str = "pace_error";
 
 /// The longest delay that is told apart. Arbitrary.
 const LONGEST: Nanos = Nanos::from_secs(3_600);
@@ -20,15 +23,23 @@ pub struct Replay {
     due: Option<Nanos>,
     /// When packets had left, less when they were due.
     errors: Histogram<u64>,
+    /// The same, in the file of counters.
+    kept_errors: Option<publisher::Histogram>,
     is_open: bool,
 }
 
 impl Replay {
+    /// Makes room for how late packets leave in the file of a publisher.
+    #[must_use]
+    pub fn describe(builder: PublisherBuilder) -> PublisherBuilder {
+        builder.stats_histogram(ERROR, Unit::Nanoseconds)
+    }
+
     /// Begins in front of the first packet.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(publisher: &Publisher) -> Self {
         let errors = Histogram::new_with_bounds(1, LONGEST.0, 3).expect("the bounds are in order");
-        Self { frame: 0, due: None, errors, is_open: false }
+        Self { frame: 0, due: None, errors, kept_errors: publisher.stats_histogram(ERROR), is_open: false }
     }
 
     /// Flushes the packet before, if `frame` is another one.
@@ -61,7 +72,11 @@ impl Replay {
         if std::mem::take(&mut self.is_open) {
             let _ = publisher.flush()?;
             if let Some(due) = self.due {
-                self.errors.saturating_record((Clock::now() - due).0);
+                let error = (Clock::now() - due).0;
+                self.errors.saturating_record(error);
+                if let Some(kept) = &self.kept_errors {
+                    kept.record(error);
+                }
             }
         }
         Ok(())
@@ -71,11 +86,5 @@ impl Replay {
     #[must_use]
     pub const fn errors(&self) -> &Histogram<u64> {
         &self.errors
-    }
-}
-
-impl Default for Replay {
-    fn default() -> Self {
-        Self::new()
     }
 }

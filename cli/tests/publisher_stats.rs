@@ -1,14 +1,19 @@
 //! The counters that `seqcast publish` and `seqcast retransmit` keep for others to see: while they run, when they are stopped, and
 //! when they are killed.
 
+#[path = "support/metrics.rs"]
+mod metrics;
+#[path = "support/prometheus.rs"]
+mod prometheus;
 mod support;
 
+use metrics::{scrape, serve};
 use seqcast_stats::{Snapshot, State, read_directory};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::ChildStdin;
-use support::{Place, Running, blocks, wait_for};
+use support::{Place, Running, blocks, feed, number, wait_for};
 
 /// The only file of this role.
 fn snapshot(place: &Place, role: &str) -> Option<Snapshot> {
@@ -58,7 +63,9 @@ fn a_publisher_that_is_killed_stays_to_be_seen_and_the_retransmitter_beside_it_l
     let seen = snapshot(&place, "publisher").unwrap();
     assert!(seen.fact("command").unwrap().contains(" --line-a none --format blocks --input - --session KILLED "));
     assert_eq!(snapshot(&place, "retransmitter").unwrap().fact("requests"), Some(requests.as_str()));
-    drop((pipe, killed));
+    // Killed before its input ends, and with it the session.
+    drop(killed);
+    drop(pipe);
     wait_for("the dead", || snapshot(&place, "publisher").filter(|seen| seen.state == State::Dead));
     // Nothing has to be cleared before it goes on.
     let again = place.seqcast(&publish).and(&arguments).with_input_pipe().start();
@@ -90,6 +97,31 @@ fn a_publisher_that_is_stopped_is_seen_to_be_and_its_counters_go_when_it_ends() 
     drop(pipe);
     publisher.wait().expect_code(0);
     assert_eq!(fs::read_dir(place.stats()).unwrap().count(), 0);
+}
+
+#[test]
+fn payload_and_how_late_packets_left_are_those_of_the_summary_and_shown() {
+    let place = Place::new("stats-recorded");
+    // Three messages of a byte, in two packets.
+    let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/captures/two_lines");
+    let mut publisher = place.publish(Path::new("-"), &["--linger", "0s"]).with_input_pipe().start();
+    let open = feed(publisher.take_input(), fs::read(capture).unwrap()).join().unwrap();
+    let seen = wait_for("two packets", || {
+        let seen = snapshot(&place, "publisher").filter(|seen| value(seen, "next") == 4)?;
+        (seen.histogram("pace_error", &[]).unwrap().count == 2).then_some(seen)
+    });
+    let (_serving, address) = serve(&place, place.stats().to_str().unwrap());
+    let metrics = scrape(&address);
+    let names = ["seqcast_publisher_message_bytes_total", "seqcast_publisher_pace_error_seconds_count"];
+    assert_eq!(names.map(|name| metrics.value(name, &[]) as u64), [3, 2]);
+    drop(open);
+    let summary = publisher.wait().expect_code(0).json();
+    assert_eq!((value(&seen, "message_bytes"), value(&seen, "messages")), (3, number(&summary, "messages")));
+    assert_eq!(number(&summary, "bytes"), 3);
+    let (errors, told) = (seen.histogram("pace_error", &[]).unwrap(), &summary["pace_error"]);
+    // The summary keeps three digits.
+    assert_eq!(errors.count, number(told, "count"));
+    assert!(number(told, "max_ns").abs_diff(errors.largest) <= errors.largest / 500, "{told} {}", errors.largest);
 }
 
 #[test]

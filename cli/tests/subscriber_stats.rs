@@ -45,8 +45,11 @@ fn counters_are_those_of_the_summary_and_go_with_the_command() {
     assert_eq!(snapshot.value("receive_buffer_bytes", &[("line", "a")]), Some(64 << 10));
     subscriber.signal(libc::SIGINT);
     let summary = subscriber.wait().expect_code(0).json();
-    for name in ["next", "messages", "gaps", "recovered", "lost", "requests", "retransmissions"] {
+    for name in ["first", "next", "messages", "gaps", "recovered", "lost", "requests", "retransmissions"] {
         assert_eq!(snapshot.value(name, &[]), Some(number(&summary, name)), "{name}");
+    }
+    for (name, in_summary) in [("message_bytes", "bytes"), ("lost_ranges", "lost_range_count")] {
+        assert_eq!(snapshot.value(name, &[]), Some(number(&summary, in_summary)), "{name}");
     }
     assert!(number(&summary, "gaps") > 0);
     let written = ["output_bytes", "output_time", "output_slowest"].map(|name| snapshot.value(name, &[]).unwrap());

@@ -2,6 +2,8 @@
 
 #[path = "support/keeper.rs"]
 mod keeper;
+#[path = "support/metrics.rs"]
+mod metrics;
 #[path = "support/prometheus.rs"]
 mod prometheus;
 #[path = "support/pty.rs"]
@@ -9,17 +11,18 @@ mod pty;
 mod support;
 
 use keeper::{Keeper, litter};
+use metrics::{scrape, serve};
 use prometheus::Metrics;
 use pty::Pty;
 use seqcast_recovery::Nanos;
 use seqcast_transport::Clock;
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use support::{PATIENCE, Place, Running, pause, wait_for};
+use support::{PATIENCE, Place, pause, wait_for};
 
 /// The directory of [`keeper_process`].
 const DIRECTORY: &str = "SEQCAST_TEST_KEEPER";
@@ -167,28 +170,6 @@ fn a_directory_that_is_not_there_has_no_processes_and_a_file_is_none() {
         let ended = place.seqcast(arguments).and(&["--stats", &file]).run().expect_code(1);
         assert!(ended.errors.starts_with(&format!("seqcast: --stats {file}: ")), "{}", ended.errors);
     }
-}
-
-/// `seqcast metrics` on a free port, and where that is.
-fn serve(place: &Place, directory: &str) -> (Running, String) {
-    let mut serving = place.seqcast(&["metrics", "--stats", directory, "--listen", "127.0.0.1:0"]).start();
-    serving.wait_for_words("/metrics\n");
-    let words = serving.errors();
-    let address = words.strip_prefix("serving http://").unwrap().split('/').next().unwrap().to_owned();
-    (serving, address)
-}
-
-fn scrape(address: &str) -> Metrics {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, page) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(
-        head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains(&format!("Content-Length: {}", page.len())),
-        "{head}"
-    );
-    Metrics::parse(page)
 }
 
 #[test]

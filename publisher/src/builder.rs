@@ -8,7 +8,7 @@ use crate::publisher::{Publisher, Service};
 use crate::refusals::Refusals;
 use crate::retransmitter::{Retransmitter, RetransmitterCounters};
 use crate::ring::{self, Ring};
-use crate::stats;
+use crate::stats::{self, Kept, StatsSettings};
 use crate::thread::RetransmitterThread;
 use crate::warm::Warmer;
 use crate::watch::Watch;
@@ -17,7 +17,7 @@ use seqcast_recovery::{
     Budget, Heartbeat, HeartbeatConfig, Line, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES, Network, Publication, Rate,
     Responder, ResponderConfig, RingReader, RingSize,
 };
-use seqcast_stats::StatsFile;
+use seqcast_stats::Unit;
 use seqcast_transport::{
     BufferGrant, Clock, Inbox, Interface, Mapping, UnicastSocket, pin_to_core, set_coalescing, set_fifo_priority,
 };
@@ -44,8 +44,7 @@ pub struct PublisherBuilder {
     retransmitter_core: Option<usize>,
     retransmitter_priority: Option<u8>,
     keep_warm: Option<Duration>,
-    stats: Option<PathBuf>,
-    stats_facts: Vec<(String, String)>,
+    stats: StatsSettings,
 }
 
 impl PublisherBuilder {
@@ -70,8 +69,7 @@ impl PublisherBuilder {
             retransmitter_core: None,
             retransmitter_priority: None,
             keep_warm: None,
-            stats: None,
-            stats_facts: Vec::new(),
+            stats: StatsSettings::default(),
         }
     }
 
@@ -261,14 +259,29 @@ impl PublisherBuilder {
     /// directory that cannot be written is warned of, and nothing else is lost. Off unless set.
     #[must_use]
     pub fn stats(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.stats = Some(directory.into());
+        self.stats.directory = Some(directory.into());
         self
     }
 
     /// Says in that file something that does not change, by a name of its own: lower-case words joined by underscores.
     #[must_use]
     pub fn stats_fact(mut self, name: &str, text: &str) -> Self {
-        self.stats_facts.push((name.to_owned(), text.to_owned()));
+        self.stats.facts.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Makes room in that file for a number of the application's own that only grows, by a name of its own: lower-case words
+    /// joined by underscores. [`Publisher::stats_cell`] hands it out.
+    #[must_use]
+    pub fn stats_counter(mut self, name: &str, unit: Unit) -> Self {
+        self.stats.counters.push((name.to_owned(), unit));
+        self
+    }
+
+    /// As [`Self::stats_counter`], for how a number is distributed. [`Publisher::stats_histogram`] hands it out.
+    #[must_use]
+    pub fn stats_histogram(mut self, name: &str, unit: Unit) -> Self {
+        self.stats.histograms.push((name.to_owned(), unit));
         self
     }
 
@@ -280,7 +293,7 @@ impl PublisherBuilder {
     ///
     /// # Panics
     ///
-    /// When the name of a fact for the file of counters is none.
+    /// When the name of a fact or number for the file of counters is none.
     pub fn open(mut self) -> Result<Publisher, OpenError> {
         if self.requests_inline {
             let (mut publisher, retransmitter) = self.open_halves(None)?;
@@ -450,11 +463,12 @@ impl PublisherBuilder {
     }
 
     /// Makes the file of counters, if it is wanted, for a retransmitter and, given its lines, its publisher.
-    fn keep_stats(&self, retransmitter: &mut Retransmitter, lines: Option<&mut [LineSender]>) -> Option<StatsFile> {
-        match stats::keep(self.stats.as_deref()?, &self.facts(retransmitter), lines, retransmitter) {
-            Ok(file) => {
+    fn keep_stats(&self, retransmitter: &mut Retransmitter, lines: Option<&mut [LineSender]>) -> Option<Kept> {
+        let directory = self.stats.directory.as_deref()?;
+        match stats::keep(directory, &self.facts(retransmitter), &self.stats, lines, retransmitter) {
+            Ok(kept) => {
                 retransmitter.write_stats(Clock::now());
-                Some(file)
+                Some(kept)
             }
             Err(error) => {
                 let why = error.source().map(ToString::to_string).unwrap_or_default();
@@ -481,7 +495,7 @@ impl PublisherBuilder {
             ("client_budget", self.responder.client_budget.map(budget)),
         ];
         let facts = facts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?)));
-        facts.chain(self.stats_facts.iter().cloned()).collect()
+        facts.chain(self.stats.facts.iter().cloned()).collect()
     }
 
     /// Says when requests are answered where hardly anybody is allowed to ask.

@@ -58,5 +58,5 @@ pub use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 pub use seqcast_recovery::{
     Budget, ClaimError, ClientReport, Headroom, Line, Nanos, Network, NetworkError, Refusal, ResponderCounters,
 };
-pub use seqcast_stats::DEFAULT_DIRECTORY;
+pub use seqcast_stats::{Cell, DEFAULT_DIRECTORY, Histogram, Unit};
 pub use typed_claim::TypedClaim;

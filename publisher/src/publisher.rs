@@ -4,11 +4,12 @@ use crate::alarm::Alarm;
 use crate::builder::PublisherBuilder;
 use crate::line::{LineCounters, LineSender, Outcome};
 use crate::retransmitter::{Retransmitter, RetransmitterCounters};
+use crate::stats::Kept;
 use crate::thread::RetransmitterThread;
 use crate::{PublishError, TypedClaim};
 use seqcast_protocol::{SequenceNumber, SequenceRange, SessionId};
 use seqcast_recovery::{ClaimError, ClientReport, Headroom, Nanos, Publication, Rate};
-use seqcast_stats::StatsFile;
+use seqcast_stats::{Cell, Histogram};
 use seqcast_transport::{Clock, Mapping, SharedFile, wait_readable};
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -77,8 +78,7 @@ pub struct Publisher {
     service: Service,
     messages: u64,
     rate: Rate,
-    /// The file that its lines write; it is there for as long as this.
-    _stats: Option<StatsFile>,
+    stats: Option<Kept>,
 }
 
 impl Publisher {
@@ -94,21 +94,11 @@ impl Publisher {
         lines: Vec<LineSender>,
         request_address: Option<SocketAddrV4>,
         alarm: Option<Arc<Alarm>>,
-        stats: Option<StatsFile>,
+        stats: Option<Kept>,
     ) -> Self {
         let service = Service::Elsewhere;
         let rate = Rate::new(Clock::now(), publication.ring().next());
-        Self {
-            publication,
-            _ring_file: ring_file,
-            lines,
-            request_address,
-            alarm,
-            service,
-            messages: 0,
-            rate,
-            _stats: stats,
-        }
+        Self { publication, _ring_file: ring_file, lines, request_address, alarm, service, messages: 0, rate, stats }
     }
 
     pub(crate) fn set_service(&mut self, service: Service) {
@@ -254,6 +244,19 @@ impl Publisher {
     #[must_use]
     pub fn clients(&self) -> Vec<ClientReport> {
         self.service.clients()
+    }
+
+    /// The word in its file of counters of a number of the application's own ([`PublisherBuilder::stats_counter`]); `None` when
+    /// there is no such file or number.
+    #[must_use]
+    pub fn stats_cell(&self, name: &str) -> Option<Cell> {
+        self.stats.as_ref()?.cell(name)
+    }
+
+    /// As [`Self::stats_cell`], for how a number is distributed ([`PublisherBuilder::stats_histogram`]).
+    #[must_use]
+    pub fn stats_histogram(&self, name: &str) -> Option<Histogram> {
+        self.stats.as_ref()?.histogram(name)
     }
 
     /// Flushes, announces the end of session, and answers requests until the linger is over: it ends early when nobody has

@@ -1,6 +1,9 @@
 //! What others on the host see of a publisher and its retransmitter: a file of counters, some words of which each thread writes.
 
 mod clients;
+mod settings;
+
+pub(crate) use settings::{Kept, StatsSettings};
 
 use crate::line::{LineCounters, LineSender};
 use crate::retransmitter::{Retransmitter, RetransmitterCounters};
@@ -26,19 +29,21 @@ const SLOW_CYCLES: usize = 32;
 pub(crate) fn keep(
     directory: &Path,
     facts: &[(String, String)],
+    settings: &StatsSettings,
     lines: Option<&mut [LineSender]>,
     retransmitter: &mut Retransmitter,
-) -> Result<StatsFile, CreateError> {
+) -> Result<Kept, CreateError> {
     let mut description = Description::new(if lines.is_some() { "publisher" } else { "retransmitter" });
     facts.iter().for_each(|(name, text)| description.fact(name, text));
     let begun_at = lines.is_some().then(|| retransmitter.responder.ring().next());
     let lines = lines.into_iter().flatten();
     let lines: Vec<_> = lines.map(|line| (LineStats::describe(&mut description, line.line), line)).collect();
     let serving = ServingStats::describe(&mut description, retransmitter, begun_at);
+    let kept = settings.describe_own(&mut description);
     let file = StatsFile::create(directory, description)?;
     lines.into_iter().for_each(|(stats, line)| line.stats = Some(stats(&file)));
     retransmitter.stats = Some(Box::new(serving(&file)));
-    Ok(file)
+    Ok(kept(file))
 }
 
 /// What the publishing thread writes of a line.

@@ -5,7 +5,7 @@ use seqcast_publisher::{
     ClientReport, Line, LineCounters, Nanos, Publisher, PublisherBuilder, PublisherCounters, Refusal,
     ResponderCounters, RetransmitterCounters,
 };
-use seqcast_stats::{LONGEST_PAUSE, Snapshot, State, read_directory};
+use seqcast_stats::{LONGEST_PAUSE, Snapshot, State, Unit, read_directory};
 use seqcast_transport::{Clock, wait_readable};
 use std::collections::BTreeSet;
 use std::fs;
@@ -220,6 +220,21 @@ fn the_request_socket_is_the_one_that_the_kernel_tells_of() {
     let port = format!(":{:04X}", publisher.request_address().unwrap().port());
     let line = sockets.lines().find(|line| line.split_whitespace().nth(9) == Some(&inode.to_string()));
     assert!(line.is_some_and(|line| line.split_whitespace().nth(1).unwrap().ends_with(&port)), "{inode} in {sockets}");
+}
+
+#[test]
+fn numbers_of_the_application_s_own_are_in_the_file() {
+    let place = Place::new("own");
+    let builder = place.builder("OWN").stats_counter("quotes", Unit::count("quotes"));
+    let publisher = builder.stats_histogram("delay", Unit::Nanoseconds).open().unwrap();
+    let (quotes, delay) = (publisher.stats_cell("quotes").unwrap(), publisher.stats_histogram("delay").unwrap());
+    quotes.add(3);
+    [7, 1_000].into_iter().for_each(|delay_ns| delay.record(delay_ns));
+    let snapshot = place.snapshot("publisher");
+    assert_eq!(snapshot.value("quotes", &[]), Some(3));
+    let delays = snapshot.histogram("delay", &[]).unwrap();
+    assert_eq!((delays.count, delays.largest), (2, 1_000));
+    assert!(publisher.stats_cell("delay").is_none() && publisher.stats_histogram("quotes").is_none());
 }
 
 #[test]

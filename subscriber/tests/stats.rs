@@ -130,10 +130,13 @@ fn everything_that_is_counted_is_in_the_file_and_so_are_the_gaps() {
         ("other_sources", 0),
         ("requests_refused", counters.requests_refused),
         ("socket_errors", 0),
+        ("lost_ranges", 0),
+        ("impaired_datagrams", counters.impairment.datagrams),
         ("impaired_dropped", counters.impairment.dropped),
         ("impaired_duplicated", counters.impairment.duplicated),
         ("impaired_reordered", 0),
         ("impaired_delayed", 0),
+        ("impaired_early", 0),
         ("next", 20_001),
         ("highest", 20_001),
         ("lag_messages", 0),
@@ -278,6 +281,7 @@ fn an_open_gap_a_loss_and_a_slow_cycle_are_told() {
     }
     let snapshot = read(&subscriber);
     assert!(!lost.is_empty());
+    assert_eq!(snapshot.value("lost_ranges", &[]), Some(lost.len() as u64));
     assert_eq!(snapshot.value("lost", &[]), Some(lost.iter().map(|[start, end]| end - start).sum()));
     let losses = snapshot.table("losses").unwrap();
     let rows: Vec<_> = losses.rows.iter().map(|row| [value(losses, row, "first"), value(losses, row, "end")]).collect();

@@ -8,7 +8,9 @@ use crate::outcome::{Condition, Outcome};
 use crate::output::{Output, OutputError};
 use crate::progress::{Progress, count, thousands};
 use seqcast_recovery::Nanos;
-use seqcast_subscriber::{Event, Headroom, Idle, LossCause, SequenceRange, Start, Status, StoredOffset, Subscriber};
+use seqcast_subscriber::{
+    Cell, Event, Headroom, Idle, LossCause, SequenceRange, Start, Status, StoredOffset, Subscriber,
+};
 use seqcast_transport::Clock;
 use std::ops::ControlFlow;
 
@@ -23,6 +25,9 @@ const LOOK_INTERVAL: Nanos = Nanos::from_millis(250);
 
 /// How many lost ranges the summary lists. Arbitrary.
 pub(super) const LISTED_LOSSES: usize = 16;
+
+/// What the file of counters calls the first number of a session.
+pub(super) const FIRST: &str = "first";
 
 /// Why the loop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +46,8 @@ pub(super) struct Listener {
     pub(super) failure: Option<OutputError>,
     session: String,
     pub(super) first: Option<u64>,
+    /// The same, in the file of counters; 0 for none.
+    kept_first: Option<Cell>,
     pub(super) losses: Vec<(SequenceRange, LossCause)>,
     pub(super) loss_count: u64,
     has_ended: bool,
@@ -51,13 +58,14 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(output: Output, offset: Option<StoredOffset>, start: Start) -> Self {
+    pub(super) fn new(output: Output, offset: Option<StoredOffset>, start: Start, kept_first: Option<Cell>) -> Self {
         Self {
             output,
             offset,
             failure: None,
             session: String::new(),
             first: None,
+            kept_first,
             losses: Vec::new(),
             loss_count: 0,
             has_ended: false,
@@ -132,7 +140,9 @@ impl Listener {
 
     fn handle(&mut self, event: Event<'_>) -> ControlFlow<()> {
         let Event::Message(message) = event else { return self.handle_news(&event) };
-        self.first.get_or_insert(message.number);
+        if self.first.is_none() {
+            self.set_first(Some(message.number));
+        }
         match self.output.message(&self.session, message.number, message.payload, message.received_at) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
@@ -142,18 +152,25 @@ impl Listener {
         }
     }
 
+    fn set_first(&mut self, first: Option<u64>) {
+        self.first = first;
+        if let Some(kept) = &self.kept_first {
+            kept.set(first.unwrap_or_default());
+        }
+    }
+
     fn handle_news(&mut self, event: &Event<'_>) -> ControlFlow<()> {
         self.news.tell(event);
         match event {
             Event::Lost(loss) => {
-                self.first.get_or_insert(loss.range.start());
+                self.set_first(self.first.or(Some(loss.range.start())));
                 self.loss_count += 1;
                 if self.losses.len() < LISTED_LOSSES {
                     self.losses.push((loss.range, loss.cause));
                 }
             }
             Event::NewSession(_) => {
-                self.first = None;
+                self.set_first(None);
                 self.has_ended = false;
             }
             Event::Rewound(_) => self.has_ended = false,

@@ -15,10 +15,10 @@ use crate::output_times::OutputTimes;
 use crate::progress;
 use crate::stats_option::StatsOption;
 use crate::thread::ThreadOptions;
-use listener::Listener;
+use listener::{FIRST, Listener};
 use seqcast_subscriber::{
     GapPolicy, IdleStrategy, Line, LineSource, Offset, OpenError, PathImpairment, RewindPolicy, SessionChoice, Start,
-    StoredOffset, Subscriber,
+    StoredOffset, Subscriber, Unit,
 };
 use seqcast_transport::Clock;
 use std::io::Write;
@@ -151,7 +151,7 @@ fn subscribe(options: &Options) -> Result<Outcome, Outcome> {
         .map_err(|error| Outcome::unwritable(path, &error))?;
     output.measure(OutputTimes::of(&subscriber));
     let has_stdout = path.as_os_str() == "-" && format != OutputFormat::None;
-    let mut listener = Listener::new(output, offset, options.start);
+    let mut listener = Listener::new(output, offset, options.start, subscriber.stats_cell(FIRST));
     let started = Clock::now();
     let ended = listener.run(&mut subscriber, options, &interrupt);
     let elapsed = Clock::now() - started;
@@ -227,7 +227,7 @@ fn open(options: &Options, resumed: Option<Offset>) -> Result<Subscriber, Outcom
     if let Some(directory) = options.stats.directory() {
         let idle = options.idle.to_string();
         builder = builder.stats(directory).stats_fact("command", &options::command_line()).stats_fact("idle", &idle);
-        builder = OutputTimes::describe(builder);
+        builder = OutputTimes::describe(builder.stats_gauge(FIRST, Unit::Number));
     }
     builder.open().map_err(|error| match error {
         OpenError::Interface(line, _) => Outcome::option(options::interface_or_line(line), &error),

@@ -22,6 +22,7 @@ pub(super) struct Layout {
     pub(super) leads: [Option<Described>; 2],
     pub(super) delivery: Option<Described>,
     pub(super) longest_cycle: Described,
+    pub(super) lost_ranges: Described,
 }
 
 impl Layout {
@@ -33,6 +34,7 @@ impl Layout {
             tables,
             mirror: Mirror::new(),
             longest_cycle: description.gauge("longest_cycle", &Unit::Nanoseconds, &[]),
+            lost_ranges: description.counter("lost_ranges", &Unit::count("ranges"), &[]),
             recovery: description.histogram("recovery", &Unit::Nanoseconds, &[]),
             leads: [None; 2],
             delivery: subscriber.receive_times.then(|| description.histogram("delivery", &Unit::Nanoseconds, &[])),
@@ -118,11 +120,13 @@ impl Layout {
         for (name, unit, read) in of_subscriber {
             self.counter(name, &unit, &[], move |view| read(&view.counters));
         }
-        let of_impairment: [(&str, Read<ImpairmentCounters>); 4] = [
+        let of_impairment: [(&str, Read<ImpairmentCounters>); 6] = [
+            ("impaired_datagrams", |it| it.datagrams),
             ("impaired_dropped", |it| it.dropped),
             ("impaired_duplicated", |it| it.duplicated),
             ("impaired_reordered", |it| it.reordered),
             ("impaired_delayed", |it| it.delayed),
+            ("impaired_early", |it| it.early),
         ];
         for (name, read) in of_impairment.into_iter().filter(|_| has_impairment) {
             self.counter(name, &Unit::count("datagrams"), &[], move |view| read(&view.counters.impairment));

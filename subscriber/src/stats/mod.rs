@@ -48,6 +48,7 @@ pub(crate) struct Stats {
     /// Only with the times at which datagrams were received.
     delivery: Option<Histogram>,
     longest_cycle: Cell,
+    lost_ranges: Cell,
     /// The application's own, by name.
     own: Vec<(String, Cell)>,
     /// The latest duty cycle.
@@ -111,7 +112,10 @@ impl Stats {
     pub(crate) fn note(&mut self, event: &Event<'_>) {
         match event {
             Event::Recovered(recovered) => self.recovery.record(recovered.elapsed.0),
-            Event::Lost(loss) => self.tables.write_loss(loss, self.cycle.at),
+            Event::Lost(loss) => {
+                self.lost_ranges.add(1);
+                self.tables.write_loss(loss, self.cycle.at);
+            }
             Event::NewSession(new) => self.set_session(new.session),
             _ => {}
         }

@@ -38,7 +38,7 @@ impl StatsSettings {
             layout.description.fact(name, text);
         }
         let own: Vec<_> = self.own.iter().map(|own| (own.name.clone(), layout.add_own(own))).collect();
-        let Layout { description, mut mirror, tables, recovery, leads, delivery, longest_cycle } = layout;
+        let Layout { description, mut mirror, tables, recovery, leads, delivery, longest_cycle, lost_ranges } = layout;
         let file = StatsFile::create(directory, description)?;
         mirror.attach(&file);
         let mut stats = Stats {
@@ -47,6 +47,7 @@ impl StatsSettings {
             leads: leads.map(|lead| lead.map(|lead| file.histogram(lead))),
             delivery: delivery.map(|delivery| file.histogram(delivery)),
             longest_cycle: file.cell(longest_cycle),
+            lost_ranges: file.cell(lost_ranges),
             own: own.into_iter().map(|(name, described)| (name, file.cell(described))).collect(),
             mirror,
             file,
