@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Counts the instructions that a message costs on its way through the state machines, by callgrind, and compares them with
-# what was recorded for this compiler: more than 5 % off, either way, is an error. Then those of a subscriber that keeps a file
-# of counters, against those of one that does not: more than 3 % on top is an error.
+# what was recorded for this compiler: more than 5 % off, either way, is an error. Then those of a subscriber and of a publisher
+# that keep a file of counters, against those of ones that do not: more than 3 % on top is an error.
 #
 #   scripts/instructions.sh               compare
 #   scripts/instructions.sh --record      record what is counted as the baseline of this compiler
 #
 # A count is the difference of two runs (recovery/examples/instructions.rs), so it holds nothing but the messages, and is the
 # same in every run and on every machine. So that it is, what the C library does is left out, for it has other code for other
-# processors: of that the calls are compared, and the instructions only told. A subscriber's are those of its polls
+# processors: of that the calls are compared, and the instructions only told. A publisher's are counted likewise
+# (publisher/examples/publish_instructions.rs), on two lines on loopback. A subscriber's are those of its polls
 # (subscriber/examples/poll_instructions.rs); what a file of counters takes by the clock is some tens of times as much under
 # callgrind.
 #
@@ -45,6 +46,7 @@ build() {
 }
 build seqcast-recovery instructions
 build seqcast-subscriber poll_instructions
+build seqcast-publisher publish_instructions
 
 # instructions EXAMPLE ARGUMENT..: of a whole run, the program's own instructions, its calls of libraries, and their instructions.
 options=()
@@ -111,13 +113,22 @@ polled() {
     options=('--toggle-collect=*poll_once*')
     instructions poll_instructions "$1" "$directory" "${@:2}" | cut -d' ' -f1
 }
+
+# published PACKET none|DIRECTORY: the program's own instructions for these messages, so many to a packet, a packet to a flush.
+published() {
+    local count
+    for count in $messages $((2 * messages)); do
+        instructions publish_instructions 239.255.77.1:9@127.0.0.1+239.255.77.2:9@127.0.0.1 "$1" $count "$2"
+    done | awk '{ few = many; many = $1 } END { print many - few }'
+}
 for packet in 1 14; do
-    echo "$packet $(polled $packet) $(polled $packet --stats)"
+    echo "poll $packet $(polled $packet) $(polled $packet --stats)"
+    echo "publish $packet $(published $packet none) $(published $packet "$directory")"
 done | awk -v messages=$messages '
     {
-        change = 100 * ($3 / $2 - 1)
-        printf "poll, %2d to a packet: %7.2f instructions per message, %7.2f with a file of counters, %+.2f %%\n", \
-            $1, $2 / messages, $3 / messages, change
+        change = 100 * ($4 / $3 - 1)
+        printf "%-7s %2d to a packet: %7.2f instructions per message, %7.2f with a file of counters, %+.2f %%\n", \
+            $1, $2, $3 / messages, $4 / messages, change
         if (change > 3) failed = 1
     }
     END { if (failed) print "a file of counters costs more than 3 %"; exit failed }'

@@ -1,11 +1,13 @@
 //! The counters that `seqcast publish` and `seqcast retransmit` keep for others to see: while they run, when they are stopped, and
 //! when they are killed.
 
+#[path = "support/metrics.rs"]
+mod metrics;
 #[path = "support/prometheus.rs"]
 mod prometheus;
 mod support;
 
-use prometheus::{scrape, serve};
+use metrics::{scrape, serve};
 use seqcast_stats::{Snapshot, State, read_directory};
 use std::fs;
 use std::io::Write;

@@ -220,7 +220,8 @@ fn a_subscriber_takes_a_packet_with_one_system_call_and_many_with_fewer() {
         // A machine that holds the subscriber up has it take datagrams together, and again singly: two calls each time, of which
         // there are three in the first 10 s and one in each 10 s after.
         assert!(others < 10, "{}: {others} other system calls: {calls:?}", feed.name);
-        // Each poll looks for more until there is none. Behind one of the others a look that finds something receives nothing yet.
+        // Each poll looks for more until there is none. A look that finds something receives it with one call more, behind one of
+        // the others.
         let most = packets / feed.received_per_call + polls + others;
         assert!(received(&calls) <= most, "{}: more than {most}: {calls:?}", feed.name);
     }

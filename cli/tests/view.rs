@@ -2,6 +2,8 @@
 
 #[path = "support/keeper.rs"]
 mod keeper;
+#[path = "support/metrics.rs"]
+mod metrics;
 #[path = "support/prometheus.rs"]
 mod prometheus;
 #[path = "support/pty.rs"]
@@ -9,7 +11,8 @@ mod pty;
 mod support;
 
 use keeper::{Keeper, litter};
-use prometheus::{Metrics, scrape, serve};
+use metrics::{scrape, serve};
+use prometheus::Metrics;
 use pty::Pty;
 use seqcast_recovery::Nanos;
 use seqcast_transport::Clock;

@@ -14,8 +14,8 @@
 //! 3. [`Event::Gap`] is raised, with its origin, and requests leave: several in flight, each for about a packet.
 //! 4. Answers fill it. Retries follow the measured round trip; a partial answer is completed at once.
 //! 5. Delivery goes on; behind the last of the missing messages comes [`Event::Recovered`]. Or, when nobody retains them
-//!    any more, when nothing was filled for the give-up time, or when the [`GapPolicy`] says so, [`Event::Lost`] stands in
-//!    their place, with its cause.
+//!    any more, when nothing was filled for the give-up time ([`GapPolicy::Wait`]), or when the policy says so,
+//!    [`Event::Lost`] stands in their place, with its cause.
 //!
 //! A full window or gap set loses nothing: what has no room is forgotten and asked for later. A late join is the same
 //! life, but for the first and last step: what was published before is no gap, and its end is [`Status::CaughtUp`].

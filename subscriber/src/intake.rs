@@ -20,11 +20,11 @@ pub(crate) const BUSY_ADDRESS: u32 = 4;
 /// switch back.
 const QUIET_AFTER: Nanos = Nanos::from_millis(1);
 
-/// How much longer that has to be when it was too short before: in three steps at the longest. Arbitrary.
+/// How many times longer that has to be when it was too short before. Arbitrary: 1 ms, 100 ms, 10 s.
 const LONGER: u64 = 100;
 
-/// The longest that it comes to, and how long it is remembered that it was too short. Arbitrary: a single datagram costs some
-/// per cent more meanwhile, and whoever is kept from its core now and then, or hears a burst now and then, hardly ever switches.
+/// The longest that it comes to, and how long it is remembered that it was too short. Arbitrary, so long that whoever is kept from
+/// its core now and then, or hears a burst now and then, hardly ever switches; a single datagram takes little longer meanwhile.
 const LONGEST_QUIET: Nanos = Nanos::from_secs(10);
 
 /// How long the kernel may take from asking whether to join to laying down what it has joined; arbitrary, a hundred times what it
