@@ -1,8 +1,9 @@
 //! Memory that two threads share, alone: what the processor itself can do with one message at a time. In bulk a ring that
 //! releases many messages at once is faster.
 //!
-//! A circle of words. A message is a word with its length plus one, then its bytes in words; the word that tells of it is
-//! written last, and the one behind it was zeroed before. The receiver says how far it has read, and the sender, which keeps
+//! A circle of words. A message is a word with its length plus one, then its bytes in words, and begins a cache line, so that as
+//! few as possible pass from core to core; the word that tells of it is written last, and that of the next was zeroed before.
+//! The receiver says how far it has read, and the sender, which keeps
 //! what it read of that, never passes it.
 
 use crate::stage::words;
@@ -13,6 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The words of the circle: 256 KiB, which stay in a second-level cache.
 const WORDS: usize = 1 << 15;
+
+/// The words of a cache line.
+const LINE_WORDS: u64 = 8;
 
 /// How many messages are handed over at once, after which the sender is told how far they were read. Arbitrary.
 const MESSAGES_PER_POLL: usize = 256;
@@ -46,7 +50,8 @@ impl System for BareMemory {
             return Some("it sends no datagrams".to_owned());
         }
         // The sender needs room for a message beside the one that is being read.
-        (setup.message_bytes > WORDS).then(|| "the circle is too small for such messages".to_owned())
+        (record_words(setup.message_bytes as u64) * 2 > WORDS as u64)
+            .then(|| "the circle is too small for such messages".to_owned())
     }
 
     fn repairs_loss(&self) -> bool {
@@ -63,6 +68,11 @@ impl System for BareMemory {
         let message = vec![[0; _]; setup.message_bytes.div_ceil(size_of::<u64>())].into_boxed_slice();
         Ok((sender, vec![MemoryReceiver { circle, read, at: 0, number: 0, message }]))
     }
+}
+
+/// The words of a message, from the one that tells of it to the end of its last line.
+fn record_words(message_bytes: u64) -> u64 {
+    (1 + message_bytes.div_ceil(size_of::<u64>() as u64)).next_multiple_of(LINE_WORDS)
 }
 
 /// Positions count all words ever written; a place in the circle is a position's remainder.
@@ -89,7 +99,7 @@ pub struct MemorySender {
 impl Sender for MemorySender {
     #[inline]
     fn offer(&mut self, message: &[u8]) -> Result<bool, String> {
-        let behind = self.at + 1 + message.len().div_ceil(size_of::<u64>()) as u64;
+        let behind = self.at + record_words(message.len() as u64);
         // The word behind it is written, too.
         if behind >= self.limit {
             self.limit = self.read.0.load(Ordering::Acquire) + WORDS as u64;
@@ -141,7 +151,7 @@ impl Receiver for MemoryReceiver {
             for (bytes, position) in self.message.iter_mut().zip(self.at + 1..=self.at + word_count) {
                 *bytes = self.circle.word(position).load(Ordering::Relaxed).to_ne_bytes();
             }
-            self.at += 1 + word_count;
+            self.at += record_words(length);
             self.number += 1;
             on_message(self.number, &self.message.as_flattened()[..length as usize]);
         }
