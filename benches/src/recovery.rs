@@ -305,9 +305,8 @@ fn serve(mut retransmitter: Retransmitter, fifo: Option<u8>, is_over: &AtomicBoo
     schedule(fifo)?;
     let fds = retransmitter.fds();
     while !is_over.load(Ordering::Relaxed) {
-        if retransmitter.do_work() == 0 {
-            wait_readable(&fds, Some(retransmitter.timeout())).map_err(words)?;
-        }
+        retransmitter.do_work();
+        wait_readable(&fds, Some(retransmitter.timeout())).map_err(words)?;
     }
     Ok(())
 }

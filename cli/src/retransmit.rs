@@ -85,9 +85,9 @@ fn retransmit(options: &Options) -> Result<Outcome, Outcome> {
         if retransmitter.do_work() == 0 {
             // Looked at now and then, so that it knows the present rate.
             retained = retransmitter.retained();
-            let timeout = retransmitter.timeout().min(LONGEST_WAIT);
-            wait_readable(&fds, Some(timeout)).map_err(|error| Outcome::failed(&error))?;
         }
+        let timeout = retransmitter.timeout().min(LONGEST_WAIT);
+        wait_readable(&fds, Some(timeout)).map_err(|error| Outcome::failed(&error))?;
     }
     let mut outcome = Outcome::default();
     print(&retransmitter, retained.as_ref());

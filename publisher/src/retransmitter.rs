@@ -58,8 +58,8 @@ pub struct RetransmitterCounters {
 ///
 /// A publisher runs it on a thread of its own unless told otherwise. Whoever does that instead
 /// ([`PublisherBuilder::open_split`](crate::PublisherBuilder::open_split)) calls [`Self::do_work`] until
-/// [`Self::is_finished`]: at once again when it did anything; else as soon as one of [`Self::fds`] is readable, at the
-/// latest after [`Self::timeout`]. Or always at once, on a core that is free for it.
+/// [`Self::is_finished`]: as soon as one of [`Self::fds`] is readable, at the latest after [`Self::timeout`], which is nothing
+/// while there is more to do. Or always at once, on a core that is free for it.
 ///
 /// One that serves the ring file of another process
 /// ([`PublisherBuilder::open_retransmitter`](crate::PublisherBuilder::open_retransmitter)) is run likewise, and never
@@ -136,9 +136,12 @@ impl Retransmitter {
         }
     }
 
-    /// How long to wait now, if the last duty cycle did nothing. While nothing is sent for more than a second that is until
-    /// the next heartbeat is due, and then the publisher's first flush wakes whoever waits for [`Self::fds`], all of them.
+    /// How long to wait for the next duty cycle. While nothing is sent for more than a second that is until the next heartbeat is
+    /// due, and then the publisher's first flush wakes whoever waits for [`Self::fds`], all of them.
     pub fn timeout(&mut self) -> Nanos {
+        if !self.inbox.is_empty() {
+            return Nanos::ZERO;
+        }
         let now = Clock::now();
         let heartbeat = match &self.watch {
             Some(watch) if watch.has_writer() => watch.look_at(),

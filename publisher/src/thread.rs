@@ -102,12 +102,9 @@ fn run(retransmitter: &mut Retransmitter, shared: &Shared) {
         if shared.abort.load(Ordering::Acquire) {
             return;
         }
-        if work > 0 {
-            has_news = true;
-            continue;
-        }
+        has_news |= work > 0;
         let mut timeout = retransmitter.timeout();
-        if has_news {
+        if has_news && timeout > Nanos::ZERO {
             let now = Clock::now();
             if now < report_at {
                 timeout = timeout.min(report_at - now);
