@@ -162,7 +162,7 @@ memory() {
 # throughput_of SYSTEM,... SIZE,... DATAGRAM,... LOSS,...
 throughput_of() {
     measure "throughput-${2//,/-}-in-${3//,/-}-loss-${4%\%}" throughput --systems "$1" --against seqcast --sizes "$2" --datagrams "$3" \
-        --loss "$4" --messages "$messages" --time "$time" --pairs "$pairs"
+        --loss "$4" --receive-buffer 4MiB --messages "$messages" --time "$time" --pairs "$pairs"
 }
 
 throughput() {

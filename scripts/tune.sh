@@ -11,7 +11,7 @@
 #
 # | setting | set to | because |
 # |---|---|---|
-# | net.core.rmem_max, wmem_max | 32 MiB at the least | what `receive_buffer_bytes` and the like may ask for: 4 MiB and 1 MiB unless set |
+# | net.core.rmem_max, wmem_max | 32 MiB at the least | what `receive_buffer_bytes` and the like may ask for: 16 MiB and 1 MiB unless set |
 # | net.core.rmem_default, wmem_default | 1 MiB at the least | for whoever asks for nothing; each socket may fill as much |
 # | net.core.netdev_max_backlog | 10000 at the least | a burst waits here for its core where a card has no queue of its own for it |
 # | net.core.busy_read, busy_poll | 50 µs at the least | a reader looks into the card instead of waiting for its interrupt |

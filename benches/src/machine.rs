@@ -2,13 +2,14 @@
 
 use crate::stage::{INTERFACE, Stage};
 use seqcast_recovery::Nanos;
+use seqcast_subscriber::RECEIVE_BUFFER_BYTES;
 use seqcast_transport::{BufferGrant, Clock, Interface, MulticastReceiver, MulticastSender};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::thread::available_parallelism;
 
 /// The receive and the send buffer that a subscriber and a publisher ask for, in bytes.
-const BUFFERS: (usize, usize) = (4 << 20, 1 << 20);
+const BUFFERS: (usize, usize) = (RECEIVE_BUFFER_BYTES, 1 << 20);
 
 /// How often the clock is read to know what that costs. Arbitrary.
 const READINGS: u64 = 100_000;

@@ -6,6 +6,8 @@
 //! Messages have numbers that count from 1. The harness compares the bytes of each with what was offered under its number,
 //! so a system whose messages carry no number counts them itself; what is lost in silence shows in the bytes of the next.
 
+use seqcast_subscriber::RECEIVE_BUFFER_BYTES;
+
 /// What a system is opened for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setup {
@@ -22,14 +24,24 @@ pub struct Setup {
     pub seed: u64,
     /// For how many bytes of messages the sender must be able to repair a loss.
     pub retain_bytes: usize,
+    /// What is asked for as the receive buffer of each receiver's sockets.
+    pub receive_buffer_bytes: usize,
 }
 
 impl Setup {
     /// Messages of `message_bytes`, everything else as a user has it who sets nothing: datagrams of 1,472 bytes, one send
-    /// for each, no loss on purpose, 64 MiB retained.
+    /// for each, no loss on purpose, 64 MiB retained, receive buffers of 16 MiB.
     #[must_use]
     pub const fn new(message_bytes: usize) -> Self {
-        Self { message_bytes, datagram_bytes: 1_472, segmented: false, loss: 0.0, seed: 1, retain_bytes: 64 << 20 }
+        Self {
+            message_bytes,
+            datagram_bytes: 1_472,
+            segmented: false,
+            loss: 0.0,
+            seed: 1,
+            retain_bytes: 64 << 20,
+            receive_buffer_bytes: RECEIVE_BUFFER_BYTES,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::stage::{Common, parse_share};
 use crate::subject::{Choice, Chosen, Subject, fits};
 use crate::system::Setup;
 use crate::trial::{Search, Trial};
-use seqcast_recovery::{Nanos, parse_duration};
+use seqcast_recovery::{ByteSize, Nanos, parse_duration};
 use std::fmt;
 use std::io::Write;
 use std::str::FromStr;
@@ -45,6 +45,9 @@ pub(crate) struct Options {
     /// The pace of the runs under loss, as a share of the highest clean one, at which there is no time to repair anything
     #[arg(long, value_name = "SHARE", default_value = "90%", value_parser = parse_share)]
     loss_pace: f64,
+    /// The receive buffer to ask for; systems that have another one say so
+    #[arg(long, value_name = "BYTES", default_value = "16MiB")]
+    receive_buffer: ByteSize,
     /// Messages of an unpaced run, as far as they have less than a GiB
     #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     messages: u64,
@@ -108,7 +111,7 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
         options.time.as_duration().as_secs_f64()
     );
     let systems = options.datagrams.iter().flat_map(|&datagram_bytes| {
-        let mut systems = chosen.describe(&Setup { datagram_bytes, ..Setup::new(LONGEST_MARKET_BYTES) });
+        let mut systems = chosen.describe(&options.setup(LONGEST_MARKET_BYTES, datagram_bytes));
         if options.datagrams.len() > 1 {
             systems.iter_mut().for_each(|system| system.name = format!("{}, {datagram_bytes} B", system.name));
         }
@@ -128,12 +131,16 @@ pub(crate) fn run(options: &Options, all: &[Subject]) -> Result<(), String> {
 }
 
 impl Options {
+    fn setup(&self, message_bytes: usize, datagram_bytes: usize) -> Setup {
+        Setup { datagram_bytes, receive_buffer_bytes: self.receive_buffer.0, ..Setup::new(message_bytes) }
+    }
+
     fn cases(&self) -> Vec<Case> {
         let mut cases = Vec::new();
         for &datagram_bytes in &self.datagrams {
             for &size in &self.sizes {
                 let message_bytes = if let Size::Bytes(bytes) = size { bytes } else { LONGEST_MARKET_BYTES };
-                cases.push(Case { size, setup: Setup { datagram_bytes, ..Setup::new(message_bytes) } });
+                cases.push(Case { size, setup: self.setup(message_bytes, datagram_bytes) });
             }
         }
         cases

@@ -2,16 +2,13 @@
 
 use crate::input::Datagram;
 use seqcast_recovery::Nanos;
-use seqcast_subscriber::LineSource;
+use seqcast_subscriber::{LineSource, RECEIVE_BUFFER_BYTES};
 use seqcast_transport::{
     Clock, Inbox, LineAddress, MulticastReceiver, UnicastSocket, kernel_drops, set_coalescing, set_timestamps,
 };
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, RawFd};
-
-/// What is asked for as a receive buffer, as subscribers do.
-const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// How lines are written that can be heard like this.
 pub const LIVE_FORM: &str = "GROUP:PORT[@INTERFACE][,source=ADDRESS]|ADDRESS:PORT[,source=ADDRESS]";

@@ -62,7 +62,7 @@ mod subscriber;
 mod target;
 mod warm;
 
-pub use builder::SubscriberBuilder;
+pub use builder::{RECEIVE_BUFFER_BYTES, SubscriberBuilder};
 pub use catch_up::CatchUp;
 #[cfg(feature = "serde")]
 pub use config::SubscriberConfig;

@@ -16,9 +16,6 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 
-/// The receive buffer to ask for: as much as a subscriber does.
-const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
-
 /// The send buffer to ask for: as much as a publisher does.
 const SEND_BUFFER_BYTES: usize = 1 << 20;
 
@@ -56,9 +53,10 @@ impl System for BareUdp {
     fn describe(&self, setup: &Setup) -> String {
         let way = if *self == Self::Multicast { "multicast" } else { "unicast" };
         format!(
-            "UDP {way} sockets on loopback, {} B datagrams, {}; nothing retained, nothing repaired",
+            "UDP {way} sockets on loopback, {} B datagrams, {}, {} MiB receive buffers; nothing retained, nothing repaired",
             setup.datagram_bytes,
-            offloads(setup.segmented)
+            offloads(setup.segmented),
+            setup.receive_buffer_bytes >> 20
         )
     }
 
@@ -74,7 +72,7 @@ impl System for BareUdp {
     }
 
     fn open(&self, setup: &Setup, receivers: usize) -> Result<(BareSender, Vec<BareReceiver>), String> {
-        let receive_bytes = Some(RECEIVE_BUFFER_BYTES);
+        let receive_bytes = Some(setup.receive_buffer_bytes);
         let (out, sockets): (_, Vec<_>) = match self {
             Self::Multicast => {
                 let (line, interface) = (Stage::new()?.line(), Interface::resolve(INTERFACE).map_err(words)?);

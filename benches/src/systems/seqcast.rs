@@ -27,11 +27,12 @@ impl System for SeqcastUdp {
 
     fn describe(&self, setup: &Setup) -> String {
         format!(
-            "UDP multicast on loopback, {} B datagrams, {}, {} MiB retained; requests answered by a thread that sleeps until one \
-             arrives",
+            "UDP multicast on loopback, {} B datagrams, {}, {} MiB retained, {} MiB receive buffers; requests answered by a thread \
+             that sleeps until one arrives",
             setup.datagram_bytes,
             offloads(setup.segmented),
-            setup.retain_bytes >> 20
+            setup.retain_bytes >> 20,
+            setup.receive_buffer_bytes >> 20
         )
     }
 
@@ -50,7 +51,8 @@ impl System for SeqcastUdp {
                 ..ImpairmentConfig::default()
             };
             let subscriber = stage.subscriber(stage.line(), &publisher)?.impair(loss).seed(index as u64);
-            let subscriber = subscriber.coalescing(setup.segmented);
+            let subscriber =
+                subscriber.coalescing(setup.segmented).receive_buffer_bytes(Some(setup.receive_buffer_bytes));
             subscriber.open().map(Subscribing::new).map_err(words)
         };
         let subscribers = (0..receivers).map(subscribe).collect::<Result<_, _>>()?;

@@ -4,10 +4,8 @@ use super::finding::{Finding, Level};
 use super::system::System;
 use crate::check::truesize;
 use crate::progress::{count, thousands};
+use seqcast_subscriber::RECEIVE_BUFFER_BYTES;
 use seqcast_transport::BufferGrant;
-
-/// What a subscriber asks for as a receive buffer unless told otherwise.
-pub(super) const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// What a publisher asks for as the send buffer of a line unless told otherwise.
 const SEND_BUFFER_BYTES: usize = 1 << 20;
@@ -227,7 +225,7 @@ Max realtime priority     0                    0                    \n";
         let tree = Tree::new(
             "tuned",
             &[
-                ("proc/sys/net/core/rmem_max", "4194304\n"),
+                ("proc/sys/net/core/rmem_max", "16777216\n"),
                 ("proc/sys/net/core/wmem_max", "1048576\n"),
                 ("proc/sys/net/core/busy_read", "50"),
                 ("proc/sys/net/core/busy_poll", "50"),
@@ -241,9 +239,13 @@ Max realtime priority     0                    0                    \n";
                 ("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
             ],
         );
-        let found = findings(&tree.system(), grant(4 << 20), 1_400);
+        let found = findings(&tree.system(), grant(16 << 20), 1_400);
         assert!(found.iter().all(|finding| finding.level == Level::Ok), "{found:#?}");
-        assert!(found[0].what.contains("room for 3,640 datagrams of 1,400 bytes or 10,082 of 64"), "{}", found[0].what);
+        assert!(
+            found[0].what.contains("room for 14,563 datagrams of 1,400 bytes or 40,329 of 64"),
+            "{}",
+            found[0].what
+        );
     }
 
     #[test]
@@ -268,7 +270,7 @@ Max realtime priority     0                    0                    \n";
         );
         let found = findings(&tree.system(), grant(212_992), 1_400);
         let expected = [
-            ("receive buffer", Level::Warning, "sysctl -w net.core.rmem_max=4194304"),
+            ("receive buffer", Level::Warning, "sysctl -w net.core.rmem_max=16777216"),
             ("send buffer", Level::Note, "sysctl -w net.core.wmem_max=1048576"),
             ("buffer overruns", Level::Note, "ss --udp --all --memory --processes"),
             ("backlog", Level::Note, "sysctl -w net.core.netdev_max_backlog=10000"),
@@ -288,7 +290,7 @@ Max realtime priority     0                    0                    \n";
         let found_all: Vec<_> = found.iter().map(of).collect();
         assert_eq!(found_all, expected.map(|(subject, level, mend)| (subject, level, mend.to_owned())));
         assert!(found[3].what.starts_with("11 packets"));
-        let lifted = findings(&tree.system(), grant(4 << 20), 1_400);
+        let lifted = findings(&tree.system(), grant(16 << 20), 1_400);
         assert_eq!(level(&lifted, "receive buffer"), Level::Note, "root gets more than others");
     }
 

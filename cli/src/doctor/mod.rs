@@ -13,6 +13,7 @@ use crate::outcome::{Condition, Outcome};
 use finding::{Finding, Level, Section};
 use firewall::Traffic;
 use path::{Lines, ListenOptions, Paths, SendOptions};
+use seqcast_subscriber::RECEIVE_BUFFER_BYTES;
 use seqcast_transport::{Ethtool, Interface, UnicastSocket};
 use serde_json::json;
 use std::io::{ErrorKind, Write};
@@ -93,7 +94,7 @@ pub fn run(options: &Options) -> Outcome {
 /// Everything about the host and the interfaces of the lines.
 fn examine(options: &Options) -> Vec<Section> {
     let system = System::at("/");
-    let socket = UnicastSocket::open(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), Some(host::RECEIVE_BUFFER_BYTES));
+    let socket = UnicastSocket::open(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), Some(RECEIVE_BUFFER_BYTES));
     let granted = socket.ok().map(|socket| socket.buffer());
     let mut sections =
         vec![Section { title: "host".to_owned(), findings: host::findings(&system, granted, options.max_datagram) }];

@@ -83,7 +83,7 @@ pub struct Options {
     silent_after: Option<Duration>,
     #[command(flatten)]
     thread: ThreadOptions,
-    /// Ask the kernel for a receive buffer of so many bytes for each socket [default: 4MiB]
+    /// Ask the kernel for a receive buffer of so many bytes for each socket [default: 16MiB]
     #[arg(long, value_name = "BYTES", value_parser = options::bytes)]
     receive_buffer: Option<usize>,
     /// Keep the sending of requests warm with a datagram to itself at this interval, 50us to 1ms, when there is nothing to do

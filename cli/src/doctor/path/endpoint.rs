@@ -1,8 +1,8 @@
 //! One end of a path: the group, joined and sent to, and a unicast address beside it.
 
 use super::probe::{self, Message};
-use crate::doctor::host::RECEIVE_BUFFER_BYTES;
 use seqcast_protocol::SessionId;
+use seqcast_subscriber::RECEIVE_BUFFER_BYTES;
 use seqcast_transport::{
     DATAGRAM_BUFFER_BYTES, Interface, MulticastAddress, MulticastReceiver, MulticastSender, SocketError,
     StampedReceiver, UnicastSocket, kernel_drops,

@@ -141,7 +141,7 @@ impl Path {
                 self.listener,
                 thousands(kernel_drops)
             );
-            let mend = format!("sysctl -w net.core.rmem_max={}", crate::doctor::host::RECEIVE_BUFFER_BYTES);
+            let mend = format!("sysctl -w net.core.rmem_max={}", seqcast_subscriber::RECEIVE_BUFFER_BYTES);
             return Finding::new(Level::Warning, SUBJECT, what, why).mend(mend);
         }
         let why = format!(
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(found[2].2, "3 packets behind a later one, 2 twice");
         path.tally.kernel_drops = 10;
         let loss = path.loss();
-        assert_eq!(loss.mend.as_deref(), Some("sysctl -w net.core.rmem_max=4194304"));
+        assert_eq!(loss.mend.as_deref(), Some("sysctl -w net.core.rmem_max=16777216"));
     }
 
     #[test]
