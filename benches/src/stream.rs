@@ -89,7 +89,12 @@ struct Progress {
 ///
 /// Any violation: a message altered, twice, out of order, or missing without being told lost.
 pub(crate) fn carry<S: System>(system: &S, load: &Load<'_>) -> Result<Streamed, String> {
-    let (sender, receivers) = system.open(&load.setup, load.receivers)?;
+    let opening = Gate::new(PATIENCE);
+    let open = || system.open(&load.setup, load.receivers);
+    let opened = std::thread::scope(|scope| {
+        scope.spawn(|| opening.run(Some(load.common.publisher_core), open)).join().ok().flatten()
+    });
+    let (sender, receivers) = opening.finish(opened)?;
     if receivers.len() != load.receivers {
         return Err(format!("{} receivers were opened instead of {}", receivers.len(), load.receivers));
     }

@@ -1,7 +1,8 @@
 //! What is measured: anything that carries numbered messages, in order, from one thread to others.
 //!
-//! A system is opened once for a run. Its sender and each of its receivers are then moved to threads of their own, pinned to
-//! their cores, and driven from there and from nowhere else. No call waits: the harness spins.
+//! A system is opened once for a run, for a stream on the sender's core, where threads that it starts stay. Its sender and each
+//! of its receivers are then moved to threads of their own, pinned to their cores, and driven from there and from nowhere else. No
+//! call waits: the harness spins.
 //!
 //! Messages have numbers that count from 1. The harness compares the bytes of each with what was offered under its number,
 //! so a system whose messages carry no number counts them itself; what is lost in silence shows in the bytes of the next.
