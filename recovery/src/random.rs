@@ -6,6 +6,9 @@ pub struct Random {
     state: u64,
 }
 
+/// What the state grows by with each number.
+const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+
 impl Random {
     /// Starts at `seed`; every seed, 0 included, is as good as any other.
     #[must_use]
@@ -15,11 +18,16 @@ impl Random {
 
     /// The next 64 bits.
     pub const fn next_u64(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.state = self.state.wrapping_add(STEP);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
+    }
+
+    /// Goes on as if so many numbers had been drawn.
+    pub const fn skip(&mut self, count: u64) {
+        self.state = self.state.wrapping_add(STEP.wrapping_mul(count));
     }
 
     /// A number in `0..bound`, by multiplication (Lemire 2019, without its rejection: biased by less than
@@ -49,6 +57,16 @@ mod tests {
         let mut random = Random::new(1_234_567);
         assert_eq!(random.next_u64(), 6_457_827_717_110_365_317);
         assert_eq!(random.next_u64(), 3_203_168_211_198_807_973);
+    }
+
+    #[test]
+    fn numbers_that_are_skipped_are_those_that_would_have_been_drawn() {
+        let (mut one, mut other) = (Random::new(5), Random::new(5));
+        for _ in 0..7 {
+            one.next_u64();
+        }
+        other.skip(7);
+        assert_eq!(one.next_u64(), other.next_u64());
     }
 
     #[test]

@@ -32,6 +32,10 @@ const DATAGRAMS_BEHIND_REQUEST: usize = 16;
 /// system call.
 const ANSWERS_PER_CYCLE: usize = MAX_RUN_PACKETS;
 
+/// While answers are awaited, what is found missing next is asked for together, half a round trip later or this: each request that
+/// leaves alone takes a system call on either side, and wakes who answers. Arbitrary: some round trips between two spinning threads.
+const LONGEST_HOLD: Nanos = Nanos::from_micros(50);
+
 /// How long a line that can rest ([`Subscription::can_rest`]) is left alone: within that time a late copy of what is missing is
 /// found on it. Arbitrary.
 const REST: Nanos = Nanos::from_micros(100);
@@ -83,6 +87,10 @@ pub struct Subscriber {
     held: Option<Held>,
     /// When the last duty cycle was, if it was cut short before the subscription was advanced.
     cut_at: Option<Nanos>,
+    /// While answers are awaited, nothing more is asked for before.
+    ask_at: Nanos,
+    /// Whether that may have held something back.
+    holds_requests: bool,
     fds: Vec<RawFd>,
     /// How many of them are the lines'.
     line_fds: usize,
@@ -117,6 +125,8 @@ impl Subscriber {
             targets,
             held: None,
             cut_at: None,
+            ask_at: Nanos::ZERO,
+            holds_requests: false,
             fds,
             line_fds,
             recorder: Recorder::new(),
@@ -188,7 +198,8 @@ impl Subscriber {
         let rest = |line: &LinePath| self.subscription.can_rest(line.line).then_some(line.look_at);
         let lines = self.lines.iter().flat_map(|line| [line.path.due(), line.path.socket.look_at(), rest(line)]);
         let stats = self.recorder.stats().map(Stats::due);
-        let others = [self.subscription.timeout(), self.warmer.as_ref().map(Warmer::due), stats];
+        let held = self.holds_requests.then_some(self.ask_at);
+        let others = [self.subscription.timeout(), held, self.warmer.as_ref().map(Warmer::due), stats];
         let due = lines.chain(self.targets.iter().map(Path::due)).chain(others).flatten().min();
         due.map(|due| (due - Clock::now()).as_duration())
     }
@@ -462,6 +473,12 @@ impl Subscriber {
         if self.subscription.take_stale_answers() {
             self.throw_answers_away(now);
         }
+        self.holds_requests = self.subscription.awaits_answer() && now < self.ask_at;
+        if self.holds_requests {
+            return 0;
+        }
+        let hold = self.subscription.round_trip().map_or(Nanos::ZERO, |Nanos(nanos)| Nanos(nanos / 2));
+        self.ask_at = now + hold.min(LONGEST_HOLD);
         let mut count = 0;
         while let Some(outgoing) = self.subscription.poll_request(now) {
             count += 1;

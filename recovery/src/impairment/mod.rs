@@ -47,6 +47,9 @@ const REORDER_WAIT: Nanos = Nanos::from_millis(1);
 /// ones have been overtaken that often.
 const WAITING_LIMIT: usize = 2 * (FURTHEST_REORDER as usize + 1);
 
+/// How many random numbers a datagram takes besides that of its loss: one for a second copy, three for each of the two.
+const DRAWS_BEHIND_LOSS: u64 = 7;
+
 /// The room in each buffer that is made at the start, in bytes: the datagram of a standard Ethernet frame, rounded up.
 const FIRST_BUFFER_BYTES: usize = 2048;
 
@@ -240,6 +243,11 @@ impl Impairment {
     fn draw(&mut self) -> Fate {
         let change = self.random.unit();
         self.bad = if self.bad { change >= self.leave_bad } else { change < self.enter_bad };
+        let config = &self.config;
+        if config.duplicate == 0.0 && config.reorder == 0.0 && config.delay == (Nanos::ZERO, Nanos::ZERO) {
+            self.random.skip(DRAWS_BEHIND_LOSS);
+            return Fate { duplicate: false, copies: [CopyFate { overtakers: 0, delay: Nanos::ZERO }; 2] };
+        }
         let duplicate = self.random.unit() < self.config.duplicate;
         let (least, most) = self.config.delay;
         let copies = [(); 2].map(|()| {
