@@ -134,7 +134,7 @@ lapped() {
     local begin_bytes
     begin_bytes="$(stat --format %s "$directory/begin")"
     mkfifo "$directory/pipe"
-    subscribe lapped
+    subscribe lapped --receive-buffer 1MiB
     publish --retain 1MiB --format blocks --input - <"$directory/pipe" >"$directory/publisher.json" \
         2>"$directory/publisher.log" &
     publisher=$!

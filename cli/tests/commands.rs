@@ -197,7 +197,8 @@ fn a_stopped_subscriber_is_told_exactly_what_was_overwritten() {
     let (input, output) = (fs::read(place.generate("in", MESSAGES, 4)).unwrap(), place.path("out"));
     let all = messages(&input);
     let begin = blocks(all[..1_000].iter().copied());
-    let mut subscriber = place.subscribe(&["--until-end"]).with("--output", &output).start();
+    let options = ["--until-end", "--receive-buffer", "256KiB"];
+    let mut subscriber = place.subscribe(&options).with("--output", &output).start();
     let arguments = ["--retain", "256KiB"];
     let (publisher, pipe) = publish_to_listener(&place, &mut subscriber, &begin, &arguments);
     wait_for("the first messages", || (fs::read(&output).unwrap().len() == begin.len()).then_some(()));
