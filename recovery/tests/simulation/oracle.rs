@@ -178,7 +178,7 @@ impl Oracle {
                         let mut numberings = truths.iter().filter(is_mine).chain([&truth]);
                         let is_whole = numberings.any(|truth| truth.has(message.number, message.payload));
                         assert!(is_whole, "message {} is altered, or was not retained", message.number);
-                        self.reach(message.number, truth);
+                        self.reach(message.number, truth, truths);
                         self.view_mut().pass(message.number + 1, false);
                         Told::Message(message.number)
                     }
@@ -207,7 +207,7 @@ impl Oracle {
     }
 
     /// The next number is `number`: it follows the last one, or begins where the settings say.
-    fn reach(&mut self, number: SequenceNumber, truth: &Truth) {
+    fn reach(&mut self, number: SequenceNumber, truth: &Truth, truths: &[&Truth]) {
         let view = self.view.as_ref().expect("a session comes before its events");
         if let Some(next) = view.next {
             assert_eq!(number, next, "out of order");
@@ -215,8 +215,11 @@ impl Oracle {
         }
         let first_heard = view.first_heard.expect("something was heard").max(1);
         let oldest = truth.oldest(self.plan.config.request_targets);
-        // Whoever publishes numbers that have begun again may say so of them.
-        let is_retained_start = number == 1 || oldest >= number || view.is_excused;
+        // Whoever publishes numbers that have begun again says it of them.
+        let targets = self.plan.config.request_targets;
+        let mut begun_again = truths.iter().filter(|other| view.is_excused && other.session == truth.session);
+        let is_retained_start =
+            number == 1 || oldest >= number || begun_again.any(|other| other.oldest(targets) >= number);
         let ask = self.plan.config.request_targets > 0;
         match self.plan.start(view.session, view.is_first) {
             Start::At(first) => assert_eq!(number, first, "a wrong start"),
@@ -252,7 +255,7 @@ impl Oracle {
         let view = self.view.as_ref().expect("a session comes before its events");
         let truth = truths[view.numbering.expect("a session is heard before its losses")];
         assert!(!range.is_empty() && (range.end() <= truth.retained || view.is_excused), "{loss:?} does not exist");
-        self.reach(range.start(), truth);
+        self.reach(range.start(), truth, truths);
         let view = self.view.as_ref().expect("a session comes before its events");
         match loss.cause {
             LossCause::Overwritten => {
