@@ -50,6 +50,7 @@ mod config;
 mod error;
 mod event_loop;
 mod histograms;
+mod hold;
 mod impaired;
 mod intake;
 mod line;

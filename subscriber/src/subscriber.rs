@@ -2,6 +2,7 @@
 
 use crate::builder::SubscriberBuilder;
 use crate::histograms::Histograms;
+use crate::hold::Hold;
 use crate::line::{DropCount, LineSocket};
 use crate::offset::Offset;
 use crate::path::{Arrival, Path};
@@ -35,11 +36,6 @@ const ANSWERS_PER_CYCLE: usize = MAX_RUN_PACKETS;
 /// The most answers that may lie unread: four times the requests in flight at the most unless set, for some are repeated. What is
 /// left unread when numbers begin again would be taken for the new ones.
 const UNREAD_ANSWERS: usize = 1_024;
-
-/// While answers are awaited, what is found missing next is asked for together, a round trip later, or this time at the most: each
-/// request that leaves alone takes a system call on either side, and wakes who answers. So a gap that comes soon behind another one
-/// may take this much longer. Of 20, 50 and 100 µs that with which most is delivered under 1 % loss (`seqcast-bench throughput`).
-const LONGEST_HOLD: Nanos = Nanos::from_micros(100);
 
 /// How long a line that can rest ([`Subscription::can_rest`]) is left alone: within that time a late copy of what is missing is
 /// found on it. Arbitrary.
@@ -92,10 +88,7 @@ pub struct Subscriber {
     held: Option<Held>,
     /// When the last duty cycle was, if it was cut short before the subscription was advanced.
     cut_at: Option<Nanos>,
-    /// While answers are awaited, nothing more is asked for before.
-    ask_at: Nanos,
-    /// Whether that may have held something back.
-    holds_requests: bool,
+    hold: Hold,
     fds: Vec<RawFd>,
     /// How many of them are the lines'.
     line_fds: usize,
@@ -130,8 +123,7 @@ impl Subscriber {
             targets,
             held: None,
             cut_at: None,
-            ask_at: Nanos::ZERO,
-            holds_requests: false,
+            hold: Hold::NONE,
             fds,
             line_fds,
             recorder: Recorder::new(),
@@ -203,8 +195,7 @@ impl Subscriber {
         let rest = |line: &LinePath| self.subscription.can_rest(line.line).then_some(line.look_at);
         let lines = self.lines.iter().flat_map(|line| [line.path.due(), line.path.socket.look_at(), rest(line)]);
         let stats = self.recorder.stats().map(Stats::due);
-        let held = self.holds_requests.then_some(self.ask_at);
-        let others = [self.subscription.timeout(), held, self.warmer.as_ref().map(Warmer::due), stats];
+        let others = [self.subscription.timeout(), self.hold.due(), self.warmer.as_ref().map(Warmer::due), stats];
         let due = lines.chain(self.targets.iter().map(Path::due)).chain(others).flatten().min();
         due.map(|due| (due - Clock::now()).as_duration())
     }
@@ -419,7 +410,7 @@ impl Subscriber {
                 self.subscription.note_backlog(has_rest);
                 break;
             }
-            if !self.subscription.awaits_answer() && self.subscription.has_unraised_gap() {
+            if !self.subscription.awaits_answer() && self.subscription.has_unraised_gap() && self.hold.due().is_none() {
                 left = left.min(self.ask_at_once(now, datagrams));
             }
         }
@@ -478,11 +469,9 @@ impl Subscriber {
         if self.subscription.take_stale_answers() {
             self.throw_answers_away(now);
         }
-        self.holds_requests = self.subscription.awaits_answer() && now < self.ask_at;
-        if self.holds_requests {
+        if !self.hold.lets_pass(now) {
             return 0;
         }
-        self.ask_at = now + self.subscription.round_trip().unwrap_or(Nanos::ZERO).min(LONGEST_HOLD);
         let mut count = 0;
         while let Some(outgoing) = self.subscription.poll_request(now) {
             count += 1;
@@ -491,6 +480,7 @@ impl Subscriber {
             }
         }
         if count > 0 {
+            self.hold.note(now, count, self.subscription.round_trip().unwrap_or(Nanos::ZERO));
             for target in &mut self.targets {
                 if let Err(error) = target.socket.send() {
                     count_error(&error, &mut self.requests_refused, &mut self.socket_errors);
