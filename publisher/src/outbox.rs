@@ -1,6 +1,6 @@
 //! Answers on their way out: what goes to one client leaves with as few system calls as it takes.
 
-use seqcast_recovery::{MAX_DATAGRAM_BYTES, MAX_RUN_PACKETS, Run};
+use seqcast_recovery::{MAX_DATAGRAM_BYTES, MAX_RUN_BYTES, MAX_RUN_PACKETS, Run};
 use seqcast_transport::{UnicastSocket, can_segment};
 use std::io;
 use std::net::SocketAddrV4;
@@ -27,7 +27,7 @@ impl Pending {
     fn takes(&self, client: SocketAddrV4, bytes: usize) -> bool {
         let length = self.end - self.start;
         let is_open = length.is_multiple_of(self.packet_bytes) && length / self.packet_bytes < MAX_RUN_PACKETS;
-        self.client == client && is_open && bytes <= self.packet_bytes
+        self.client == client && is_open && bytes <= self.packet_bytes && length + bytes <= MAX_RUN_BYTES
     }
 }
 

@@ -101,7 +101,7 @@ pub use ring::{
     Followed, MAX_BLOCKS_BYTES, RetainError, RingError, RingFollower, RingRead, RingReadError, RingReader, RingSize,
     RingSpan, RingWriter,
 };
-pub use run::{MAX_RUN_PACKETS, Run};
+pub use run::{MAX_RUN_BYTES, MAX_RUN_PACKETS, Run};
 pub use subscription::{OutgoingRequest, Subscription};
 pub use text::{ByteSize, SettingError};
 pub use throttle::Throttle;

@@ -4,7 +4,7 @@
 //! session yet. [`Publication::flush`] stores it in the retained ring and then hands it out.
 
 use crate::ring::sync::AtomicU64;
-use crate::{MAX_RUN_PACKETS, RingWriter, Run};
+use crate::{MAX_RUN_BYTES, MAX_RUN_PACKETS, RingWriter, Run};
 use alloc::{boxed::Box, vec, vec::Vec};
 use core::fmt;
 use core::ops::{Deref, DerefMut};
@@ -73,7 +73,7 @@ pub struct Publication<M> {
     /// The longest that the packet being filled becomes, if its first message is no longer than that: as long as the run, while
     /// it may join one, for a shorter packet would be its last, and a longer one begins another.
     open_limit: usize,
-    /// Up to where its messages may go: the limit, and as far as there is room ([`Publication::has_room`]).
+    /// Up to where its messages may go: that limit, or nowhere when there is no room for it ([`Publication::has_room_at`]).
     open_end: usize,
     open_start: usize,
     open_count: u16,
@@ -117,7 +117,7 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
             sealed: touched(STAGING_BYTES / (HEADER_BYTES + LENGTH_BYTES), Sealed { end: 1, count: 1, leads: true }),
             run: OpenRun { packet_bytes: 0, room: 0 },
             open_limit: max_datagram,
-            open_end: max_datagram.min(STAGING_BYTES - 2 * HEADER_BYTES),
+            open_end: max_datagram,
             open_start: 0,
             open_count: 0,
             used: HEADER_BYTES,
@@ -202,14 +202,12 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
         if bytes > limit {
             return Err(ClaimError::TooLong { bytes, limit });
         }
-        if !self.has_room(bytes) {
+        if !self.has_room_at(self.another_start()) {
             return Err(ClaimError::Full);
         }
-        if self.used + LENGTH_BYTES + bytes - self.open_start > self.open_limit {
-            self.seal();
-            if HEADER_BYTES + LENGTH_BYTES + bytes > self.open_limit {
-                self.limit_open(self.max_datagram);
-            }
+        self.seal();
+        if HEADER_BYTES + LENGTH_BYTES + bytes > self.open_limit {
+            self.limit_open(self.max_datagram);
         }
         Ok(())
     }
@@ -227,10 +225,20 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
 
     /// Whether a message of so many bytes, no more than the longest, can be claimed without a flush.
     #[must_use]
+    #[inline]
     pub fn has_room(&self, bytes: usize) -> bool {
-        // As if the packet being filled had to be sealed for it, and then the space of the next header is needed, too.
-        let header = if self.open_count == 0 { 0 } else { HEADER_BYTES };
-        self.used + header + LENGTH_BYTES + bytes + HEADER_BYTES <= self.staging.len()
+        self.used + LENGTH_BYTES + bytes <= self.open_end || self.has_room_at(self.another_start())
+    }
+
+    /// Where a packet begins that follows the one being filled, or is that if it is empty.
+    fn another_start(&self) -> usize {
+        if self.open_count == 0 { self.open_start } else { self.used }
+    }
+
+    /// Whether a packet that begins there leaves with those before it, however long it becomes: none is begun that would have to
+    /// be cut short for it.
+    fn has_room_at(&self, start: usize) -> bool {
+        start == 0 || start + self.max_datagram <= MAX_RUN_BYTES
     }
 
     /// Retains everything committed so far, then hands it to `send` in runs, up to 8 at a time, in order; they are
@@ -302,7 +310,7 @@ impl<M: AsRef<[AtomicU64]>> Publication<M> {
 
     fn limit_open(&mut self, limit: usize) {
         self.open_limit = limit;
-        self.open_end = (self.open_start + limit).min(self.staging.len() - 2 * HEADER_BYTES);
+        self.open_end = if self.has_room_at(self.open_start) { self.open_start + limit } else { self.open_start };
     }
 
     fn limit(&self) -> usize {
@@ -415,6 +423,23 @@ mod tests {
         assert_eq!(runs(&mut publication, [10, 70, 10, 30, 30]), [vec![32], vec![92, 64], vec![52]]);
         publication.set_run_packets(1);
         assert_eq!(runs(&mut publication, [70, 70, 70]), [[92], [92], [92]]);
+    }
+
+    #[test]
+    fn a_full_staging_buffer_is_full_packets_that_leave_as_one_run() {
+        for (max_datagram, bytes, packets) in [(8_192, 32, vec![8_180; 8]), (1_472, 100, vec![1_448; 45])] {
+            let (mut publication, _) = publication(max_datagram);
+            let mut committed = 0;
+            while publication.has_room(bytes) {
+                publication.claim(bytes).unwrap().commit();
+                committed += 1;
+            }
+            assert_eq!(publication.claim(bytes).unwrap_err(), ClaimError::Full);
+            let messages = |packet: &usize| (packet - HEADER_BYTES) / (LENGTH_BYTES + bytes);
+            assert_eq!(committed, packets.iter().map(messages).sum::<usize>());
+            assert!(packets.iter().sum::<usize>() <= MAX_RUN_BYTES);
+            assert_eq!(runs(&mut publication, []), [packets]);
+        }
     }
 
     #[test]

@@ -3,6 +3,11 @@
 /// The most packets of a run: what every kernel that segments takes (`UDP_MAX_SEGMENTS` was 64 until Linux 6.9).
 pub const MAX_RUN_PACKETS: usize = 64;
 
+/// The most bytes of a run of several packets. With the headers of UDP, IP and Ethernet, 42 bytes, it is shorter than the 65,536 of
+/// a network device's `gso_max_size`; what is not, Linux cuts in software even where nobody has to cut it (`gso_features_check`
+/// of `net/core/dev.c`).
+pub const MAX_RUN_BYTES: usize = 65_536 - 42 - 1;
+
 /// Packets that lie one behind the other, all of one length but the last, which may be shorter.
 ///
 /// Invariant: `1 <= packet_bytes`.
