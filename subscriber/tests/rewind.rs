@@ -79,6 +79,13 @@ impl Stage {
             }
         }
     }
+
+    /// Answers `client` with messages `first..end`, each in a packet of its own.
+    fn answer_singly(&self, client: SocketAddr, first: u64, end: u64, life: u8) {
+        for number in first..end {
+            self.server.send_to(&packet(number, number + 1, life), client).unwrap();
+        }
+    }
 }
 
 fn messages(first: u8, end: u8, life: u8) -> Vec<[u8; 2]> {
@@ -104,4 +111,26 @@ fn an_answer_that_lies_unread_when_the_numbers_begin_again_is_none_of_the_new_on
     stage.server.send_to(&packet(8, 11, 1), client).unwrap();
     stage.server.send_to(&packet(11, 12, 1), client).unwrap();
     assert_eq!(stage.take(5), messages(8, 13, 1));
+}
+
+#[test]
+fn however_many_answers_lie_unread_when_the_numbers_begin_again_none_is_of_the_new_ones() {
+    let mut stage = Stage::open();
+    stage.send(&packet(1, 11, 0));
+    assert_eq!(stage.take(10), messages(1, 11, 0));
+    stage.send(&packet(211, 212, 0));
+    let client = stage.asked_for(11);
+    stage.server.send_to(&packet(11, 211, 0), client).unwrap();
+    assert_eq!(stage.take(201), messages(11, 212, 0));
+    // Second answers, more than three times what one duty cycle takes.
+    stage.answer_singly(client, 11, 211, 0);
+    // The new numbers have a gap at once, so that it is asked for in the duty cycle in which they begin again.
+    stage.send(&packet(1, 4, 1));
+    stage.send(&packet(4, 8, 1));
+    stage.send(&packet(211, 212, 1));
+    assert_eq!(stage.take(7), messages(1, 8, 1));
+    let client = stage.asked_for(8);
+    // A packet that held several would be delivered as a whole, whatever had come before it.
+    stage.answer_singly(client, 8, 211, 1);
+    assert_eq!(stage.take(204), messages(8, 212, 1));
 }
