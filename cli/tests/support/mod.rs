@@ -19,6 +19,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// The longest that anything is waited for: ten times what the slowest test takes on a busy machine.
 pub(crate) const PATIENCE: Nanos = Nanos::from_secs(60);
 
+/// Longer than any test takes, because a machine may be busy; a linger ends a second after the last request.
+pub(crate) const LINGER: [&str; 2] = ["--linger", "50s"];
+
 /// The distance between two looks at something that is waited for.
 const TICK: Nanos = Nanos::from_millis(5);
 
