@@ -24,42 +24,15 @@ pace="${PACE:-50000}/s"
 port=30001
 groups=(239.78.1.1 239.78.2.1)
 
-unable() {
-    echo "skipped: $1" >&2
-    exit 77
-}
-((EUID == 0)) || unable "only root makes network namespaces"
-for command in ip nft; do
-    command -v "$command" >/dev/null || unable "$command is not installed"
-done
-
 space="seqcast-record-$$"
-directory="$(mktemp -d)"
-cleanup() {
-    local process name
-    for process in $(jobs -pr); do
-        kill -KILL "$process" 2>/dev/null || true
-    done
-    # Without the shell's words about those that were killed.
-    { wait; } 2>/dev/null
-    for name in publisher recorder; do
-        ip netns delete "$space-$name" 2>/dev/null || true
-    done
-    rm -rf "$directory"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
+namespaces=(publisher recorder)
+source scripts/namespaces.sh
 
-# Of every packet that is dropped on a line, the number of its first message and their count are kept, but for heartbeats
-# and the end, which have none. Both are fields of the header, behind that of UDP.
 rules() {
     local line
     echo "table ip seqcast {"
+    drops 0 1
     for line in 0 1; do
-        echo "set dropped_$line { typeof @th,144,64 . @th,208,16; flags dynamic; size 1000000; }"
-        echo "chain drop_$line {"
-        echo "@th,208,16 != { 0, 0xffff } add @dropped_$line { @th,144,64 . @th,208,16 }"
-        echo "drop; }"
         echo "chain line_$line { numgen random mod 100 < ${loss[line]} goto drop_$line; }"
     done
     echo "chain input { type filter hook input priority filter"
@@ -69,24 +42,18 @@ rules() {
 }
 
 # What the network needs is tried before, so that what fails later is a failure.
-for name in publisher recorder; do
-    error="$(ip netns add "$space-$name" 2>&1)" || unable "no network namespace can be made: ${error%%$'\n'*}"
+for name in "${namespaces[@]}"; do
+    attempt "no network namespace can be made" ip netns add "$space-$name"
 done
-error="$(ip -n "$space-publisher" link add veth type veth peer name veth netns "$space-recorder" 2>&1)" ||
-    unable "no veth pair can be made: ${error%%$'\n'*}"
-error="$(rules | ip netns exec "$space-recorder" nft --file - 2>&1)" || unable "nftables do not work: ${error%%$'\n'*}"
+attempt "no veth pair can be made" ip -n "$space-publisher" link add veth type veth peer name veth netns "$space-recorder"
+attempt "nftables do not work" within recorder nft --file - < <(rules)
 host=0
-for name in publisher recorder; do
+for name in "${namespaces[@]}"; do
     ip -n "$space-$name" address add "10.78.1.$((++host))/24" dev veth
     ip -n "$space-$name" link set veth up
 done
 
-if [[ -z ${SEQCAST:-} ]]; then
-    cargo build --release --locked --quiet -p seqcast
-    SEQCAST="$(cargo metadata --format-version 1 --no-deps --locked |
-        sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/seqcast"
-fi
-"$SEQCAST" generate --messages "$messages" --output "$directory/input"
+generate
 
 ip netns exec "$space-recorder" "$SEQCAST" record "${groups[0]}:$port@10.78.1.2" "${groups[1]}:$port@10.78.1.2" \
     --output "$directory/day.pcapng" --json >"$directory/record.json" 2>"$directory/record.log" &
@@ -115,20 +82,12 @@ wait "$recorder" || { cat "$directory/record.log" >&2; exit 1; }
 code=0
 "$SEQCAST" check --json "$directory/day.pcapng" >"$directory/check.json" 2>"$directory/check.log" || code=$?
 
-# dropped LINE: the packets that nftables dropped on a line, as their first number and count.
-dropped() {
-    ip netns exec "$space-recorder" nft --json list set ip seqcast "dropped_$1" | tr '[' '\n' |
-        sed -n 's/^\([0-9]*\), \([0-9]*\)\].*/\1 \2/p' | sort
-}
-sum() {
-    awk '{ sum += $2 } END { print sum + 0 }'
-}
 # The number of this name in what was checked: the first of that name, or the second.
 number() {
     grep -o "\"$1\":[0-9]*" "$directory/check.json" | sed -n "${2:-1}p" | cut -d: -f2
 }
 for line in 0 1; do
-    dropped "$line" >"$directory/dropped_$line"
+    dropped recorder "$line" >"$directory/dropped_$line"
     lost[line]="$(sum <"$directory/dropped_$line")"
 done
 # Both lines carry the same packets.

@@ -50,52 +50,16 @@ for argument in "$@"; do
     fi
 done
 
-unable() {
-    echo "skipped: $1" >&2
-    exit 77
-}
-((EUID == 0)) || unable "only root makes network namespaces"
-for command in ip nft; do
-    command -v "$command" >/dev/null || unable "$command is not installed"
-done
-
 space="seqcast-$$"
-directory="$(mktemp -d)"
-cleanup() {
-    local process name
-    for process in $(jobs -pr); do
-        kill -KILL "$process" 2>/dev/null || true
-    done
-    # Without the shell's words about those that were killed.
-    { wait; } 2>/dev/null
-    for name in switch publisher stranger "${subscribers[@]}"; do
-        ip netns delete "$space-$name" 2>/dev/null || true
-    done
-    rm -rf "$directory"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
+namespaces=(switch publisher stranger "${subscribers[@]}")
+source scripts/namespaces.sh
 
-# within NAME COMMAND...
-within() {
-    local name="$1"
-    shift
-    ip netns exec "$space-$name" "$@"
-}
-
-# rules LOSS_A LOSS_B LOSS_ANSWERS: of every packet that is dropped on a line, the number of its first message and their
-# count are kept, but for heartbeats and the end, which have none. Both are fields of the header, behind that of UDP.
+# rules LOSS_A LOSS_B LOSS_ANSWERS
 rules() {
-    local line
     echo "table ip seqcast"
     echo "delete table ip seqcast"
     echo "table ip seqcast {"
-    for line in a b; do
-        echo "set dropped_$line { typeof @th,144,64 . @th,208,16; flags dynamic; size 1000000; }"
-        echo "chain drop_$line {"
-        echo "@th,208,16 != { 0, 0xffff } add @dropped_$line { @th,144,64 . @th,208,16 }"
-        echo "drop; }"
-    done
+    drops a b
     echo "chain line_a { numgen random mod 100 < $1 goto drop_a; }"
     echo "chain line_b { numgen random mod 100 < $2 goto drop_b; }"
     echo "chain input { type filter hook input priority filter"
@@ -106,16 +70,14 @@ rules() {
 }
 
 # What every part of the network needs is tried before, so that what fails later is a failure.
-error="$(ip netns add "$space-switch" 2>&1)" || unable "no network namespace can be made: ${error%%$'\n'*}"
+attempt "no network namespace can be made" ip netns add "$space-switch"
 for line in a b; do
-    error="$(ip -n "$space-switch" link add "bridge-$line" up type bridge mcast_snooping 1 mcast_querier 1 \
-        mcast_igmp_version 3 2>&1)" || unable "no bridge can be made: ${error%%$'\n'*}"
+    attempt "no bridge can be made" ip -n "$space-switch" link add "bridge-$line" up type bridge mcast_snooping 1 \
+        mcast_querier 1 mcast_igmp_version 3
 done
-error="$(ip -n "$space-switch" link add probe type veth peer name eborp 2>&1)" ||
-    unable "no veth pair can be made: ${error%%$'\n'*}"
+attempt "no veth pair can be made" ip -n "$space-switch" link add probe type veth peer name eborp
 ip -n "$space-switch" link delete probe
-error="$(group_a=239.77.1.1 group_b=239.77.2.1 rules 1 1 1 | within switch nft --file - 2>&1)" ||
-    unable "nftables do not work: ${error%%$'\n'*}"
+attempt "nftables do not work" within switch nft --file - < <(group_a=239.77.1.1 group_b=239.77.2.1 rules 1 1 1)
 
 # join NAME HOST: gives it a namespace with an interface on each network.
 join() {
@@ -135,22 +97,7 @@ for index in "${subscribers[@]}"; do
     join "$index" "1$index"
 done
 
-if [[ -z ${SEQCAST:-} ]]; then
-    cargo build --release --locked --quiet -p seqcast
-    SEQCAST="$(cargo metadata --format-version 1 --no-deps --locked |
-        sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/seqcast"
-fi
-"$SEQCAST" generate --messages "$messages" --output "$directory/input"
-
-# dropped INDEX LINE: the packets that nftables dropped on a line, as their first number and count.
-dropped() {
-    within "$1" nft --json list set ip seqcast "dropped_$2" | tr '[' '\n' |
-        sed -n 's/^\([0-9]*\), \([0-9]*\)\].*/\1 \2/p' | sort
-}
-
-sum() {
-    awk '{ sum += $2 } END { print sum + 0 }'
-}
+generate
 
 # The number of this name in a summary.
 number() {
