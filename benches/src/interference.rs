@@ -1,5 +1,6 @@
 //! `interference`: what trouble made by others costs a healthy subscriber and the publisher.
 
+use crate::elsewhere::Elsewhere;
 use crate::feed::Feed;
 use crate::figures::{Figure, Samples};
 use crate::messages::Messages;
@@ -11,18 +12,25 @@ use crate::stalls::Stalls;
 use crate::stream::due_at;
 use crate::trouble::{Kind, Scene, Trouble};
 use seqcast::pace::{Pace, Schedule};
-use seqcast_publisher::Line;
+use seqcast_publisher::{Line, Publisher};
 use seqcast_recovery::{Nanos, parse_duration};
 use seqcast_subscriber::{Event, ImpairmentConfig};
 use seqcast_transport::Clock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
-/// Measure delivery to a healthy subscriber, and the publisher's time per flush, without and with trouble made by others
+/// Measure delivery to a healthy subscriber, and the publisher's time per flush, without and with trouble made by others, and
+/// with the same trouble elsewhere
 ///
 /// One publisher, a message in a packet of its own at even distances, one subscriber. In turn, window by window: nobody else;
-/// and one of these. A storm: a client that sends requests for ranges that are retained, each about a packet and chosen at
-/// random, and never reads the answers. A slow subscriber: it hears half of what is sent, with a small buffer, and asks for what
-/// it misses. A late joiner: it begins at the oldest message again and again, and leaves when it has caught up.
+/// one of these; and the same elsewhere. A storm: a client that sends requests for ranges that are retained, each about a
+/// packet and chosen at random, and never reads the answers. A slow subscriber: it hears half of what is sent, with a small
+/// buffer, and asks for what it misses. A late joiner: it begins at the oldest message again and again, and leaves when it has
+/// caught up.
+///
+/// Elsewhere is a control: the trouble is made to another publisher, which has its own session, group, request address and
+/// retransmitter, and nothing in common with the measured one but the machine. It holds what that has published: whoever makes
+/// the trouble publishes it there, too, which takes some microseconds a packet. With against elsewhere is what it costs to
+/// share a publisher with trouble; elsewhere against without is what it costs that the machine's cores are busy.
 ///
 /// Delivery is measured from the time that a message was due, the flush around its call, and, if the line is told to lose
 /// packets, recovery from the duty cycle that raised a gap to the delivery of its last message; all by the host's monotonic
@@ -40,7 +48,7 @@ pub(crate) struct Options {
     /// Schedule the retransmitter's thread as SCHED_FIFO with this priority, 1 to 99
     #[arg(long, value_name = "PRIORITY")]
     fifo: Option<u8>,
-    /// Windows without and with each trouble, each, per round
+    /// Windows without each trouble, with it and with it elsewhere, each, per round
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     windows: u16,
     /// The length of a window
@@ -73,7 +81,8 @@ const SLICE: Nanos = Nanos::from_millis(1);
 const SETTLES: u8 = 0;
 const WITHOUT: u8 = 1;
 const WITH: u8 = 2;
-const DONE: u8 = 3;
+const ELSEWHERE: u8 = 3;
+const DONE: u8 = 4;
 
 /// What the threads tell each other.
 #[derive(Debug, Default)]
@@ -87,32 +96,37 @@ struct Progress {
     is_complete: AtomicBool,
 }
 
-/// Times by window: without and with trouble.
+/// Times by window: without trouble, with it, and with it elsewhere.
 #[derive(Debug)]
-struct Sides([Samples; 2]);
+struct Sides {
+    without: Samples,
+    with: Samples,
+    elsewhere: Samples,
+}
 
 impl Sides {
     fn new() -> Self {
-        Self([Samples::new(), Samples::new()])
+        Self { without: Samples::new(), with: Samples::new(), elsewhere: Samples::new() }
     }
 
     #[inline]
     fn record(&mut self, window: u8, time: Nanos) {
         match window {
-            WITHOUT => self.0[0].record(time),
-            WITH => self.0[1].record(time),
+            WITHOUT => self.without.record(time),
+            WITH => self.with.record(time),
+            ELSEWHERE => self.elsewhere.record(time),
             _ => {}
         }
     }
 
     fn show(&self, name: &str, round: &mut Round) {
-        let Self([without, with]) = self;
+        let Self { without, with, elsewhere } = self;
+        let sides = [("without", without), ("with", with), ("elsewhere", elsewhere)];
+        round.figures.extend(sides.map(|(side, samples)| samples.figure(&format!("{name}, {side}"))));
         round.figures.extend([
-            without.figure(&format!("{name}, without")),
-            with.figure(&format!("{name}, with")),
             with.ratios(&format!("{name}, with against without"), without),
+            with.ratios(&format!("{name}, with against elsewhere"), elsewhere),
         ]);
-        let sides = [("without", without), ("with", with)];
         round.curves.extend(sides.map(|(side, samples)| Curve {
             chart: name.to_owned(),
             name: side.to_owned(),
@@ -124,7 +138,8 @@ impl Sides {
 /// Runs the measurement and prints its figures.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let what = format!(
-        "{} packets/s of one message of {} bytes, {} % lost on the line; {} windows of {} ms each without and with trouble",
+        "{} packets/s of one message of {} bytes, {} % lost on the line; {} windows of {} ms each without trouble, with \
+         it and with it elsewhere",
         options.rate,
         options.bytes,
         options.loss * 100.0,
@@ -145,26 +160,17 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
 
 fn measure(options: &Options, messages: &Messages, kind: Kind, seed: u64, round: &mut Round) -> Result<(), String> {
     let stage = Stage::new()?;
-    let builder = stage.publisher();
-    let builder = options.fifo.map_or(builder.clone(), |priority| builder.retransmitter_priority(priority));
-    let publisher = builder.open().map_err(words)?;
+    let (publisher, trouble) = open(options, messages, kind, seed, stage)?;
     let impairment = ImpairmentConfig { loss: options.loss, seed, ..ImpairmentConfig::default() };
     let subscriber = stage.subscriber(stage.line(), &publisher)?.impair_line(Line::A, impairment);
     let reception = Reception::new(subscriber.open().map_err(words)?, messages);
-    let scene = Scene {
-        stage,
-        messages,
-        requests: publisher.request_address().ok_or("the publisher has no request address")?,
-        bytes: options.bytes,
-        packets_per_second: options.rate,
-        requests_per_second: options.requests as f64,
-    };
-    let trouble = Trouble::new(kind, scene, seed)?;
     let feed = Feed::direct(publisher, messages);
-    let gate = Gate::new(Nanos(options.window.0.saturating_mul(2 * u64::from(options.windows))) + PATIENCE);
+    let (publisher, same_trouble) = open(options, messages, kind, seed, Stage::elsewhere()?)?;
+    let elsewhere = Elsewhere::new(Feed::direct(publisher, messages), same_trouble);
+    let gate = Gate::new(Nanos(options.window.0.saturating_mul(3 * u64::from(options.windows))) + PATIENCE);
     let progress = Progress::default();
     let results = std::thread::scope(|scope| {
-        let troubling = scope.spawn(|| gate.run(None, || make_trouble(trouble, options, &progress, &gate)));
+        let troubling = scope.spawn(|| gate.run(None, || make_trouble(trouble, elsewhere, options, &progress, &gate)));
         let results = run_pair(
             &options.common,
             &gate,
@@ -173,16 +179,40 @@ fn measure(options: &Options, messages: &Messages, kind: Kind, seed: u64, round:
         );
         Some((results?, troubling.join().ok()??))
     });
-    let (((flushes, answers), (deliveries, repairs, stalls)), trouble) = gate.finish(results)?;
+    let (((flushes, answers), (deliveries, repairs, stalls)), (trouble, answers_elsewhere)) = gate.finish(results)?;
     deliveries.show(&format!("{kind}: due to delivered"), round);
     flushes.show(&format!("{kind}: time per flush"), round);
     if options.loss > 0.0 {
         repairs.show(&format!("{kind}: gap found to delivered"), round);
     }
     round.figures.extend(trouble);
-    round.figures.push(Figure::single(&format!("{kind}: answers with messages, to all"), answers as f64, ""));
+    for (whose, answers) in [("to all", answers), ("elsewhere", answers_elsewhere)] {
+        round.figures.push(Figure::single(&format!("{kind}: answers with messages, {whose}"), answers as f64, ""));
+    }
     round.figures.extend(stalls.figures().map(|figure| figure.of(&kind.to_string())));
     Ok(())
+}
+
+/// Opens a publisher on this stage, and one who is to make trouble for it.
+fn open<'m>(
+    options: &Options,
+    messages: &'m Messages,
+    kind: Kind,
+    seed: u64,
+    stage: Stage,
+) -> Result<(Publisher, Trouble<'m>), String> {
+    let builder = stage.publisher();
+    let builder = options.fifo.map_or(builder.clone(), |priority| builder.retransmitter_priority(priority));
+    let publisher = builder.open().map_err(words)?;
+    let scene = Scene {
+        stage,
+        messages,
+        requests: publisher.request_address().ok_or("the publisher has no request address")?,
+        bytes: options.bytes,
+        packets_per_second: options.rate,
+        requests_per_second: options.requests as f64,
+    };
+    Ok((publisher, Trouble::new(kind, scene, seed)?))
 }
 
 /// Returns the times of the flushes, and how many answers with messages the retransmitter gave.
@@ -239,22 +269,28 @@ fn subscribe(
     Ok((deliveries, repairs, stalls))
 }
 
-/// Goes through the windows; returns what the trouble was.
+/// Goes through the windows; returns what the trouble was, and how many answers with messages were given elsewhere.
 fn make_trouble(
     mut trouble: Trouble<'_>,
+    mut elsewhere: Elsewhere<'_>,
     options: &Options,
     progress: &Progress,
     gate: &Gate,
-) -> Result<Vec<Figure>, String> {
-    for side in (0..options.windows).flat_map(|_| [WITHOUT, WITH]) {
+) -> Result<(Vec<Figure>, u64), String> {
+    for side in (0..options.windows).flat_map(|_| [WITHOUT, WITH, ELSEWHERE]) {
+        progress.window.store(SETTLES, Ordering::Relaxed);
+        if side == ELSEWHERE {
+            elsewhere.level(progress.published.load(Ordering::Acquire), gate)?;
+        }
         let started = Clock::now();
         let mut now = started;
-        progress.window.store(SETTLES, Ordering::Relaxed);
         while now < started + options.window {
-            let published = progress.published.load(Ordering::Acquire) as u64;
+            let published = progress.published.load(Ordering::Acquire);
             let until = now + SLICE;
-            if side == WITH && published > 0 {
-                trouble.work(until, published)?;
+            match side {
+                WITH if published > 0 => trouble.work(until, published as u64)?,
+                ELSEWHERE => elsewhere.work(until, published, gate)?,
+                _ => {}
             }
             if now >= started + SETTLING {
                 progress.window.store(side, Ordering::Relaxed);
@@ -263,8 +299,66 @@ fn make_trouble(
             gate.check(now)?;
         }
         trouble.rest();
+        elsewhere.rest();
     }
     progress.window.store(DONE, Ordering::Relaxed);
     let seconds = options.window.as_duration().as_secs_f64() * f64::from(options.windows);
-    Ok(trouble.figures(seconds))
+    Ok((trouble.figures(seconds), elsewhere.answers()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(round: &Round) -> Vec<&str> {
+        round.figures.iter().map(|figure| figure.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_time_counts_in_its_window_and_in_none_while_it_settles() {
+        let mut sides = Sides::new();
+        for window in [SETTLES, WITHOUT, WITH, WITH, ELSEWHERE, ELSEWHERE, ELSEWHERE, DONE] {
+            sides.record(window, Nanos::from_micros(1));
+        }
+        assert_eq!([&sides.without, &sides.with, &sides.elsewhere].map(Samples::count), [1, 2, 3]);
+    }
+
+    #[test]
+    fn trouble_is_held_against_none_and_against_the_same_elsewhere() {
+        let mut sides = Sides::new();
+        for (window, micros) in [(WITHOUT, 10), (WITH, 60), (ELSEWHERE, 20)] {
+            (0..20).for_each(|_| sides.record(window, Nanos::from_micros(micros)));
+        }
+        let mut round = Round::default();
+        sides.show("flush", &mut round);
+        let expected = ["without", "with", "elsewhere", "with against without", "with against elsewhere"]
+            .map(|side| format!("flush, {side}"));
+        assert_eq!(names(&round), expected);
+        let ratios = [3, 4].map(|index| crate::figures::digits(round.figures[index].values[0].1));
+        assert_eq!(ratios, ["6.00", "3.00"]);
+        let curves: Vec<_> = round.curves.iter().map(|curve| curve.name.as_str()).collect();
+        assert_eq!(curves, ["without", "with", "elsewhere"]);
+    }
+
+    #[test]
+    fn every_kind_of_trouble_goes_through_its_windows() {
+        let options = Options {
+            common: Common { rounds: 1, publisher_core: 0, subscriber_core: 0, out: None },
+            by: vec![Kind::Storm, Kind::Slow, Kind::Joiner],
+            fifo: None,
+            windows: 1,
+            window: Nanos::from_millis(100),
+            rate: 1_000.0,
+            bytes: 64,
+            loss: 0.0,
+            requests: 1_000,
+        };
+        let messages = Messages::uniform(options.bytes, 1);
+        for &kind in &options.by {
+            let mut round = Round::default();
+            measure(&options, &messages, kind, 1, &mut round).unwrap();
+            let names = names(&round);
+            assert!(names.contains(&format!("{kind}: time per flush, elsewhere").as_str()), "{names:?}");
+        }
+    }
 }

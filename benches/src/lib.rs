@@ -6,6 +6,7 @@
 mod bare;
 mod chart;
 mod crowd;
+mod elsewhere;
 mod fan_out;
 mod feed;
 mod figures;

@@ -17,6 +17,9 @@ pub(crate) const INTERFACE: &str = "127.0.0.1";
 /// The group that the publisher sends to, and the one that carries what the relay lets through.
 const GROUPS: [Ipv4Addr; 2] = [Ipv4Addr::new(239, 255, 77, 88), Ipv4Addr::new(239, 255, 77, 89)];
 
+/// Those of a publisher that shares nothing with the first.
+const OTHER_GROUPS: [Ipv4Addr; 2] = [Ipv4Addr::new(239, 255, 77, 92), Ipv4Addr::new(239, 255, 77, 93)];
+
 /// What all commands have in common.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Common {
@@ -61,6 +64,7 @@ pub(crate) fn words(error: impl Display) -> String {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stage {
     session: SessionId,
+    groups: [Ipv4Addr; 2],
     port: u16,
 }
 
@@ -69,7 +73,12 @@ impl Stage {
     pub(crate) fn new() -> Result<Self, String> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(words)?;
         let port = socket.local_addr().map_err(words)?.port();
-        Ok(Self { session: SessionId::from_number(Clock::unix_micros()), port })
+        Ok(Self { session: SessionId::from_number(Clock::unix_micros()), groups: GROUPS, port })
+    }
+
+    /// As [`Self::new`], and on groups that no other stage has: nobody there hears anything of that one.
+    pub(crate) fn elsewhere() -> Result<Self, String> {
+        Ok(Self { groups: OTHER_GROUPS, ..Self::new()? })
     }
 
     /// The session.
@@ -79,12 +88,12 @@ impl Stage {
 
     /// The line that the publisher sends on.
     pub(crate) fn line(&self) -> MulticastAddress {
-        self.address(GROUPS[0])
+        self.address(self.groups[0])
     }
 
     /// The line behind the relay.
     pub(crate) fn relayed_line(&self) -> MulticastAddress {
-        self.address(GROUPS[1])
+        self.address(self.groups[1])
     }
 
     /// A publisher with default settings that answers requests.
@@ -202,6 +211,13 @@ mod tests {
         loop {
             gate.check(Clock::now())?;
         }
+    }
+
+    #[test]
+    fn a_stage_elsewhere_shares_no_group_with_another() {
+        let lines = |stage: Stage| [stage.line(), stage.relayed_line()].map(|line| *line.socket_address().ip());
+        let (here, elsewhere) = (lines(Stage::new().unwrap()), lines(Stage::elsewhere().unwrap()));
+        assert!(here.iter().all(|group| !elsewhere.contains(group)), "{here:?} {elsewhere:?}");
     }
 
     #[test]
