@@ -9,7 +9,7 @@
 #   memory        the same round trips through shared memory
 #   throughput    100 B in 1,408 B datagrams; 32, 100 and 1,024 B in 8 KiB; market data in 1,472 B
 #   loss          100 B in 1,408 B datagrams of which 1 % are lost, Aeron as it is and with NAKs sent sooner
-#   alone         seqcast alone: recovery, last message, fan-out, interference; only if named
+#   alone         seqcast alone: user time, recovery, last message, fan-out, interference; only if named
 #
 # All groups but the last unless named. Takes 15 minutes at the most, with --quick 3, with --full 60, besides the first
 # build, which takes about 5; what there was no time for is told, and fails. With --quick there is one short round: it
@@ -187,7 +187,7 @@ loss() {
 
 alone() {
     local command
-    for command in floor recovery last fan-out interference; do
+    for command in floor user-time recovery last fan-out interference; do
         measure "$command" "$command"
     done
 }

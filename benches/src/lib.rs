@@ -34,6 +34,7 @@ mod throughput;
 mod trial;
 mod trip;
 mod trouble;
+mod user_time;
 
 pub use subject::Subject;
 
@@ -60,6 +61,7 @@ enum Command {
     FanOut(fan_out::Options),
     Interference(interference::Options),
     Floor(floor::Options),
+    UserTime(user_time::Options),
     Recovery(recovery::Options),
     Last(last::Options),
     LateJoin(late_join::Options),
@@ -78,6 +80,7 @@ pub fn run(others: Vec<Subject>) -> ExitCode {
         Command::FanOut(options) => fan_out::run(&options, &all),
         Command::Interference(options) => interference::run(&options),
         Command::Floor(options) => floor::run(&options),
+        Command::UserTime(options) => user_time::run(&options),
         Command::Recovery(options) => recovery::run(&options),
         Command::Last(options) => last::run(&options),
         Command::LateJoin(options) => late_join::run(&options),
