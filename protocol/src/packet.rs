@@ -33,7 +33,20 @@ impl<'a> Packet<'a> {
     ///
     /// Says why `datagram` is not a packet. No input panics.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, PacketError> {
-        let (header, blocks) = Header::ref_from_prefix(datagram).map_err(|_| PacketError::TooShort)?;
+        match Self::split_first(datagram)? {
+            (packet, []) => Ok(packet),
+            _ => Err(PacketError::TrailingBytes),
+        }
+    }
+
+    /// Takes the first packet off bytes in which several lie one behind the other: it, and the bytes behind it.
+    ///
+    /// # Errors
+    ///
+    /// Says why `bytes` do not begin with a packet. No input panics.
+    #[inline]
+    pub fn split_first(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), PacketError> {
+        let (header, blocks) = Header::ref_from_prefix(bytes).map_err(|_| PacketError::TooShort)?;
         let packet = Self { header, blocks };
         let count = packet.range().count();
         if count > 0 && packet.sequence() == 0 {
@@ -46,7 +59,7 @@ impl<'a> Packet<'a> {
         for _ in 0..count {
             (_, rest) = split_block(rest).ok_or(PacketError::Truncated)?;
         }
-        if rest.is_empty() { Ok(packet) } else { Err(PacketError::TrailingBytes) }
+        Ok((Self { blocks: &blocks[..blocks.len() - rest.len()], ..packet }, rest))
     }
 
     /// The session that the packet belongs to.

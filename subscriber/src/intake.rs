@@ -4,10 +4,11 @@
 //! brings what is there, and the kernel hands over as one buffer what was sent as one. When nothing of that kind has come for a
 //! while, it is back to single ones.
 
+use seqcast_protocol::Packet;
 use seqcast_recovery::Nanos;
-use seqcast_transport::{Inbox, Place, set_coalescing, set_timestamps, wait_readable};
+use seqcast_transport::{Inbox, Place, set_coalescing, set_timestamps};
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::RawFd;
 
 /// A line is busy behind so many datagrams without a break: more than an answer, or the other packets of a burst, explain.
@@ -16,8 +17,8 @@ pub(crate) const BUSY_LINE: u32 = 16;
 /// Likewise a request address, whose answers come together when there is much to repair.
 pub(crate) const BUSY_ADDRESS: u32 = 4;
 
-/// It is no more when several datagrams have not come together for so long: a thousand times what it takes to switch and to
-/// switch back.
+/// It is no more when so many have not come without a break for so long: a thousand times what it takes to switch and to switch
+/// back.
 const QUIET_AFTER: Nanos = Nanos::from_millis(1);
 
 /// How many times longer that has to be when it was too short before. Arbitrary: 1 ms, 100 ms, 10 s.
@@ -34,29 +35,29 @@ const SETTLES_AFTER: Nanos = Nanos::from_micros(100);
 /// How a socket's datagrams are taken at present.
 #[derive(Clone, Copy, Debug)]
 enum Taking {
-    Singly {
-        in_a_row: u32,
-    },
+    Singly,
     Together {
-        /// When several came last.
-        several_at: Nanos,
+        /// When the line was busy last.
+        busy_at: Nanos,
     },
-    /// Not at all: the kernel was told to join no more, and what it has joined all the same can be taken apart only when it joins
-    /// again.
+    /// Singly again, but the kernel may have joined datagrams before it was told not to, and says no more where.
     Leaving {
         since: Nanos,
     },
 }
 
-const SINGLY: Taking = Taking::Singly { in_a_row: 0 };
+/// The sender where nobody asks for it.
+const UNTOLD: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 
 /// The way from a line's socket to its inbox.
 #[derive(Debug)]
 pub(crate) struct Intake {
     taking: Taking,
+    /// How many datagrams came since it was looked for one in vain.
+    in_a_row: u32,
     /// So many datagrams without a break are a reason to take them together.
     busy_after: u32,
-    /// For how long several must not have come together, so that they are taken singly again.
+    /// For how long it must not have been busy, so that they are taken singly again.
     quiet_after: Nanos,
     /// When they were taken together last.
     left_at: Nanos,
@@ -75,11 +76,10 @@ impl Intake {
         // The first time changes code of the kernel, which is best done now.
         let coalesces = coalescing && set_coalescing(fd, true).and_then(|()| set_coalescing(fd, false)).is_ok();
         let (quiet_after, left_at) = (Nanos::ZERO, Nanos::ZERO);
-        let mut intake = Self { taking: SINGLY, busy_after, quiet_after, left_at, coalesces, tells_times };
+        let taking = Taking::Leaving { since: Nanos::ZERO };
+        let mut intake = Self { taking, in_a_row: 0, busy_after, quiet_after, left_at, coalesces, tells_times };
         if tells_times {
             intake.join(Nanos::ZERO, fd);
-        } else if coalesces {
-            intake.taking = Taking::Leaving { since: Nanos::ZERO };
         }
         Ok(intake)
     }
@@ -94,49 +94,59 @@ impl Intake {
         inbox: &mut Inbox,
         receive: impl Fn(&mut [u8]) -> io::Result<Option<(usize, Option<SocketAddrV4>)>>,
     ) -> io::Result<Option<(Place, Option<SocketAddrV4>)>> {
-        let Taking::Singly { in_a_row } = &mut self.taking else {
-            return Ok(self.next_together(now, fd, inbox)?.map(|place| (place, Some(inbox.sender()))));
-        };
+        if let Some(place) = inbox.pop() {
+            self.in_a_row = self.in_a_row.saturating_add(1);
+            return Ok(Some((place, Some(inbox.sender()))));
+        }
+        if let Taking::Together { busy_at } = self.taking {
+            return self.next_together(now, busy_at, fd, inbox);
+        }
         let Some((length, sender)) = receive(inbox.spare())? else {
-            *in_a_row = 0;
+            self.in_a_row = 0;
+            if let Taking::Leaving { since } = self.taking
+                && now - since > SETTLES_AFTER
+            {
+                self.taking = Taking::Singly;
+            }
             return Ok(None);
         };
-        *in_a_row += 1;
-        if *in_a_row == self.busy_after {
+        self.in_a_row += 1;
+        let is_leaving = matches!(self.taking, Taking::Leaving { .. });
+        if self.in_a_row >= self.busy_after {
             self.join(now, fd);
+        }
+        if is_leaving && let Some(packet_bytes) = joined(&inbox.spare()[..length]) {
+            inbox.take_apart(length, packet_bytes, sender.unwrap_or(UNTOLD));
+            return Ok(inbox.pop().map(|place| (place, Some(inbox.sender()))));
         }
         Ok(Some((inbox.spare_place(length), sender)))
     }
 
-    fn next_together(&mut self, now: Nanos, fd: RawFd, inbox: &mut Inbox) -> io::Result<Option<Place>> {
-        if let Some(place) = inbox.pop() {
-            return Ok(Some(place));
-        }
-        if let Taking::Leaving { since } = self.taking {
-            if !wait_readable(&[fd], Some(Nanos::ZERO))? {
-                if now - since > SETTLES_AFTER {
-                    self.taking = SINGLY;
-                }
-                return Ok(None);
-            }
-            self.join(now, fd);
-        }
-        let has_come = inbox.fill(fd)?;
-        if let Taking::Together { several_at } = &mut self.taking {
-            if inbox.holds_several() {
-                *several_at = now;
-            } else if !has_come && !self.tells_times && now - *several_at > self.quiet_after {
+    fn next_together(
+        &mut self,
+        now: Nanos,
+        busy_at: Nanos,
+        fd: RawFd,
+        inbox: &mut Inbox,
+    ) -> io::Result<Option<(Place, Option<SocketAddrV4>)>> {
+        let busy_at = if self.in_a_row < self.busy_after { busy_at } else { now };
+        self.taking = Taking::Together { busy_at };
+        if inbox.fill(fd)? {
+            self.in_a_row = self.in_a_row.saturating_add(1);
+        } else {
+            self.in_a_row = 0;
+            if !self.tells_times && now - busy_at > self.quiet_after {
                 self.leave(now, fd);
             }
         }
-        Ok(inbox.pop())
+        Ok(inbox.pop().map(|place| (place, Some(inbox.sender()))))
     }
 
     #[cold]
     fn join(&mut self, now: Nanos, fd: RawFd) {
         let before = if now - self.left_at > LONGEST_QUIET { 0 } else { self.quiet_after.0 };
         self.quiet_after = Nanos(before * LONGER).clamp(QUIET_AFTER, LONGEST_QUIET);
-        self.taking = Taking::Together { several_at: now };
+        self.taking = Taking::Together { busy_at: now };
         if self.coalesces {
             // An error changes nothing but the number of system calls.
             let _ = set_coalescing(fd, true);
@@ -146,17 +156,24 @@ impl Intake {
     #[cold]
     fn leave(&mut self, now: Nanos, fd: RawFd) {
         self.left_at = now;
-        if !self.coalesces {
-            self.taking = SINGLY;
-        } else if set_coalescing(fd, false).is_ok() {
+        if !self.coalesces || set_coalescing(fd, false).is_ok() {
             self.taking = Taking::Leaving { since: now };
         }
     }
 }
 
+/// The length of each packet but the last, if these bytes are several of one length one behind the other.
+#[cold]
+fn joined(bytes: &[u8]) -> Option<usize> {
+    let (_, rest) = Packet::split_first(bytes).ok().filter(|(_, rest)| !rest.is_empty())?;
+    let packet_bytes = bytes.len() - rest.len();
+    bytes.chunks(packet_bytes).all(|packet| Packet::parse(packet).is_ok()).then_some(packet_bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use seqcast_protocol::{Header, SessionId};
     use seqcast_recovery::Run;
     use seqcast_transport::{Interface, LineAddress, MulticastReceiver, MulticastSender};
     use std::os::fd::AsRawFd;
@@ -200,11 +217,12 @@ mod tests {
         }
 
         fn takes_singly(&self) -> bool {
-            matches!(self.intake.taking, Taking::Singly { .. })
+            matches!(self.intake.taking, Taking::Singly)
         }
     }
 
     const MILLI: Nanos = Nanos::from_millis(1);
+    const MICRO: Nanos = Nanos::from_micros(1);
     const NANO: Nanos = Nanos(1);
 
     #[test]
@@ -235,29 +253,46 @@ mod tests {
         let bytes = [7; 2_000];
         line.send(Run::new(&bytes, 100));
         assert_eq!(line.take(MILLI), [100; 20]);
-        line.send(Run::new(&bytes, 400));
+        line.send(Run::new(&bytes, 100));
         let mut now = MILLI + MILLI;
-        assert_eq!(line.take(now), [400; 5]);
+        assert_eq!(line.take(now), [100; 20]);
+        line.send(Run::new(&bytes, 400));
+        assert_eq!(line.take(now + MICRO), [400; 5], "too few to be busy");
         now = now + QUIET_AFTER;
         assert_eq!(line.take(now), []);
         assert!(matches!(line.intake.taking, Taking::Together { .. }), "not behind the time, but beyond it");
         now = now + NANO;
         assert_eq!(line.take(now), []);
         assert!(matches!(line.intake.taking, Taking::Leaving { .. }));
-        // As what the kernel was laying down when it was told to join no more.
-        set_coalescing(line.receiver.as_raw_fd(), true).unwrap();
-        line.send(Run::new(&bytes, 700));
-        set_coalescing(line.receiver.as_raw_fd(), false).unwrap();
-        assert_eq!(line.take(now), [700, 700, 600]);
-        assert!(matches!(line.intake.taking, Taking::Together { .. }));
-        now = now + line.intake.quiet_after + NANO;
-        assert_eq!(line.take(now), []);
-        assert_eq!(line.take(now + SETTLES_AFTER), []);
+        let packets = Header::heartbeat(SessionId::UNKNOWN, 1).to_bytes().repeat(3);
+        for (bytes, packet_bytes, taken) in [(&packets[..], 20, &[20, 20, 20][..]), (&bytes, 700, &[2_000])] {
+            // As what the kernel was laying down when it was told to join no more.
+            set_coalescing(line.receiver.as_raw_fd(), true).unwrap();
+            line.send(Run::new(bytes, packet_bytes));
+            set_coalescing(line.receiver.as_raw_fd(), false).unwrap();
+            assert_eq!(line.take(now + SETTLES_AFTER), taken, "only packets tell where they end");
+        }
         assert!(!line.takes_singly());
         assert_eq!(line.take(now + SETTLES_AFTER + NANO), []);
         assert!(line.takes_singly());
         line.send(Run::new(&bytes, 700));
         assert_eq!(line.take(now), [700, 700, 600]);
+    }
+
+    #[test]
+    fn a_line_that_is_not_busy_is_taken_singly_again_however_little_it_rests() {
+        let mut line = Line::open();
+        line.send(Run::new(&[7; 1_600], 100));
+        assert_eq!(line.take(MILLI), [100; 16]);
+        assert!(!line.takes_singly());
+        let end = MILLI + QUIET_AFTER + SETTLES_AFTER + MICRO + MICRO;
+        let mut now = MILLI;
+        while now < end {
+            now = now + MICRO;
+            line.sender.send(b"tick").unwrap();
+            assert_eq!(line.take(now), [4]);
+        }
+        assert!(line.takes_singly());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Several datagrams with one system call: sendmmsg(2), recvmmsg(2), and the segments of udp(7).
+//! Several datagrams with one system call: sendmmsg(2), recvmsg(2), recvmmsg(2), and the segments of udp(7).
 //!
 //! `UDP_SEGMENT` makes one send of a run of equal datagrams, `UDP_GRO` one receive of what arrived as such.
 
@@ -106,11 +106,24 @@ pub(crate) fn receive(
         message.msg_controllen = size_of::<Control>() as _;
         headers[index].write(mmsghdr { msg_hdr: message, msg_len: 0 });
     }
-    let (count, flags) = (slots.len() as u32, libc::MSG_DONTWAIT);
-    // SAFETY: the first `count` headers are written; what they point to is in arrays of this function and in `bytes`, all of
-    // which outlive the call, as long as said, and nobody else's meanwhile; a null timeout is none.
-    let received = unsafe { libc::recvmmsg(fd, headers.as_mut_ptr().cast(), count, flags as _, ptr::null_mut()) };
-    let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    let received = match &mut headers[..slots.len()] {
+        [header] => {
+            // SAFETY: it was written above.
+            let header = unsafe { header.assume_init_mut() };
+            // SAFETY: as below.
+            let length = unsafe { libc::recvmsg(fd, &mut header.msg_hdr, libc::MSG_DONTWAIT) };
+            header.msg_len = u32::try_from(length).map_err(|_| io::Error::last_os_error())?;
+            1
+        }
+        headers => {
+            let (count, flags) = (headers.len() as u32, libc::MSG_DONTWAIT);
+            // SAFETY: these headers are written; what they point to is in arrays of this function and in `bytes`, all of which
+            // outlive the call, as long as said, and nobody else's meanwhile; a null timeout is none.
+            let received =
+                unsafe { libc::recvmmsg(fd, headers.as_mut_ptr().cast(), count, flags as _, ptr::null_mut()) };
+            usize::try_from(received).map_err(|_| io::Error::last_os_error())?
+        }
+    };
     for ((slot, header), name) in slots.iter_mut().zip(&headers[..received]).zip(&names) {
         // SAFETY: as many headers as were received, no more than were passed, are written.
         let header = unsafe { header.assume_init_ref() };
