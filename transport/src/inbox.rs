@@ -40,8 +40,6 @@ pub struct Inbox {
     wanted: usize,
     /// How many slots were filled since a call filled none.
     in_a_row: usize,
-    /// Whether the last call filled as many as it was to.
-    is_full: bool,
     popped: Slot,
 }
 
@@ -68,7 +66,6 @@ impl Inbox {
             offset: 0,
             wanted: 1,
             in_a_row: 0,
-            is_full: false,
             popped: Slot::EMPTY,
         }
     }
@@ -150,7 +147,6 @@ impl Inbox {
         let wanted = self.wanted.min(most);
         let (bytes, slots, layout) = (&mut self.bytes, &mut self.slots[..wanted], (STRIDE, DATAGRAM_BUFFER_BYTES));
         self.count = received(|| messages::receive(fd, bytes, layout, slots))?.unwrap_or(0);
-        self.is_full = self.count > 0 && self.count == wanted;
         if self.count > 0 {
             self.in_a_row += self.count;
             let bytes: usize = self.slots[..self.count].iter().map(|slot| slot.length).sum();
@@ -161,10 +157,10 @@ impl Inbox {
         Ok(self.count > 0)
     }
 
-    /// Whether the last call took as many messages as it could: there may be more.
+    /// Whether the last call brought as many messages as one can: there are likely to be more.
     #[must_use]
     pub const fn is_full(&self) -> bool {
-        self.is_full
+        self.count == MESSAGES
     }
 }
 
@@ -260,9 +256,9 @@ mod tests {
         let sender = MulticastSender::open(&address, &loopback(), 1, None).unwrap();
         let mut inbox = Inbox::several();
         (0..3).for_each(|number| sender.send(&[number; 9]).unwrap());
-        assert!(inbox.fill(receiver.as_raw_fd()).unwrap() && inbox.is_full());
+        assert!(inbox.fill(receiver.as_raw_fd()).unwrap());
         assert_eq!(popped(&mut inbox), [[0; 9]]);
-        assert!(inbox.fill(receiver.as_raw_fd()).unwrap() && !inbox.is_full());
+        assert!(inbox.fill(receiver.as_raw_fd()).unwrap());
         inbox.spare().fill(99);
         let place = inbox.spare_place(3);
         assert_eq!(inbox.datagram(place), [99; 3]);
