@@ -58,8 +58,8 @@ pub struct RetransmitterCounters {
 ///
 /// A publisher runs it on a thread of its own unless told otherwise. Whoever does that instead
 /// ([`PublisherBuilder::open_split`](crate::PublisherBuilder::open_split)) calls [`Self::do_work`] until
-/// [`Self::is_finished`]: as soon as one of [`Self::fds`] is readable, at the latest after [`Self::timeout`], which is nothing
-/// while there is more to do. Or always at once, on a core that is free for it.
+/// [`Self::is_finished`]: at once again while it does anything, then as soon as one of [`Self::fds`] is readable, at the latest
+/// after [`Self::timeout`]. Or always at once, on a core that is free for it.
 ///
 /// One that serves the ring file of another process
 /// ([`PublisherBuilder::open_retransmitter`](crate::PublisherBuilder::open_retransmitter)) is run likewise, and never
@@ -224,6 +224,8 @@ impl Retransmitter {
             };
             let client = self.inbox.sender();
             if self.warmer.is_some() && client == socket.local_address() {
+                // Behind what was only to keep the way warm there may be a request.
+                is_last = false;
                 continue;
             }
             count += 1;

@@ -1,6 +1,7 @@
 //! The settings of a subscriber.
 
 use crate::OpenError;
+use crate::hold::Hold;
 use crate::impaired::{ImpairedPath, PathImpairment};
 use crate::line::{self, DropCount, LineSettings, LineSource};
 use crate::offset::Offset;
@@ -343,7 +344,9 @@ impl SubscriberBuilder {
             window_bytes,
             "the subscriber of session {session} is open: {window_messages} messages fit beyond a gap",
         );
-        let mut subscriber = Subscriber::new(Subscription::new(self.config, Clock::now()), lines, targets, warmer);
+        let hold = Hold::new(self.config.request.in_flight);
+        let mut subscriber =
+            Subscriber::new(Subscription::new(self.config, Clock::now()), lines, targets, hold, warmer);
         subscriber.receive_times = self.config.receive_times;
         match self.stats.open(&subscriber, &self.facts()) {
             Ok(stats) => subscriber.recorder.keep(stats, self.config.receive_times),

@@ -10,13 +10,15 @@ const LONGEST: Nanos = Nanos::from_micros(200);
 ///
 /// Each that leaves alone takes a system call on either side, and wakes who answers, for some 10 µs. So behind any, none leaves for
 /// a round trip; and that distance doubles, up to the longest, as long as several were found missing meanwhile. A gap that comes
-/// alone is asked for at once, and thirty of a millisecond in a few datagrams' time. Where more are to be asked for than leave with
-/// one system call, the distance is a round trip again: they are together anyway.
+/// alone is asked for at once, and thirty of a millisecond in a few datagrams' time. Where as many are to be asked for as leave with
+/// one system call or may be in flight, the distance is a round trip again: they are together anyway.
 ///
 /// It also lets the thread that answers sleep for as long as it was awake. On a core on which another one spins, Linux' scheduler
 /// (EEVDF) lets it in at once only if it did, and else at its next tick, up to 4 ms later.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hold {
+    /// So many requests leave together anyway.
+    most: usize,
     distance: Nanos,
     until: Nanos,
     /// Whether something may wait for that.
@@ -24,7 +26,16 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    pub(crate) const NONE: Self = Self { distance: Nanos::ZERO, until: Nanos::ZERO, has_refused: false };
+    /// Of a subscriber that may have so many requests in flight.
+    pub(crate) fn new(in_flight: usize) -> Self {
+        let most = in_flight.clamp(1, MAX_RUN_PACKETS);
+        Self { most, distance: Nanos::ZERO, until: Nanos::ZERO, has_refused: false }
+    }
+
+    /// Holds nothing until requests leave again.
+    pub(crate) fn start_over(&mut self) {
+        (self.distance, self.until, self.has_refused) = (Nanos::ZERO, Nanos::ZERO, false);
+    }
 
     /// Whether requests may leave now.
     pub(crate) fn lets_pass(&mut self, now: Nanos) -> bool {
@@ -34,7 +45,7 @@ impl Hold {
 
     /// Notes that so many requests have left.
     pub(crate) fn note(&mut self, now: Nanos, requests: usize, round_trip: Nanos) {
-        let longer = if (2..MAX_RUN_PACKETS).contains(&requests) { Nanos(2 * self.distance.0) } else { Nanos::ZERO };
+        let longer = if (2..self.most).contains(&requests) { Nanos(2 * self.distance.0) } else { Nanos::ZERO };
         self.distance = longer.max(round_trip).min(LONGEST);
         self.until = now + self.distance;
     }
@@ -53,7 +64,7 @@ mod tests {
 
     #[test]
     fn what_comes_alone_is_held_for_no_longer_than_a_round_trip() {
-        let mut hold = Hold::NONE;
+        let mut hold = Hold::new(256);
         assert!(hold.lets_pass(Nanos::ZERO));
         for start in [0, 1_000_000, 1_030_000] {
             hold.note(Nanos(start), 1, TRIP);
@@ -68,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_more_come_the_longer_they_are_held_until_they_are_together_anyway() {
-        let mut hold = Hold::NONE;
+        let mut hold = Hold::new(256);
         let mut now = Nanos::ZERO;
         let mut distance = |requests| {
             hold.note(now, requests, TRIP);
@@ -79,5 +90,17 @@ mod tests {
         };
         assert_eq!([2, 2, 9, 63, 2].map(&mut distance), [30, 60, 120, 200, 200]);
         assert_eq!([64, 2, 1, 2].map(distance), [30, 60, 30, 60]);
+    }
+
+    #[test]
+    fn where_few_may_be_in_flight_as_many_are_together_anyway() {
+        let mut hold = Hold::new(32);
+        for (requests, distance) in [(2, 30), (31, 60), (32, 30), (32, 30)] {
+            hold.note(Nanos::ZERO, requests, TRIP);
+            assert!(!hold.lets_pass(Nanos::ZERO));
+            assert_eq!(hold.due(), Some(Nanos::from_micros(distance)));
+        }
+        hold.start_over();
+        assert!(hold.due().is_none() && hold.lets_pass(Nanos::ZERO));
     }
 }

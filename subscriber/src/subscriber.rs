@@ -112,6 +112,7 @@ impl Subscriber {
         subscription: Subscription,
         lines: Vec<LinePath>,
         targets: Vec<Path<TargetSocket>>,
+        hold: Hold,
         warmer: Option<Warmer>,
     ) -> Self {
         let mut fds: Vec<_> = lines.iter().filter_map(|line| line.path.fd()).collect();
@@ -123,7 +124,7 @@ impl Subscriber {
             targets,
             held: None,
             cut_at: None,
-            hold: Hold::NONE,
+            hold,
             fds,
             line_fds,
             recorder: Recorder::new(),
@@ -410,7 +411,10 @@ impl Subscriber {
                 self.subscription.note_backlog(has_rest);
                 break;
             }
-            if !self.subscription.awaits_answer() && self.subscription.has_unraised_gap() && self.hold.due().is_none() {
+            if !self.subscription.awaits_answer()
+                && self.subscription.has_unraised_gap()
+                && self.hold.due().is_none_or(|due| due <= *now)
+            {
                 left = left.min(self.ask_at_once(now, datagrams));
             }
         }
@@ -468,6 +472,8 @@ impl Subscriber {
     fn send_requests(&mut self, now: Nanos) -> usize {
         if self.subscription.take_stale_answers() {
             self.throw_answers_away(now);
+            // More of them may come as long as nothing is asked for.
+            self.hold.start_over();
         }
         if !self.hold.lets_pass(now) {
             return 0;
