@@ -1,7 +1,5 @@
 //! A strict parser of the Prometheus text format 0.0.4: it panics at whatever the format, or its conventions, do not allow.
 
-#![allow(dead_code, reason = "each test uses its part")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Labels by name.

@@ -1,15 +1,10 @@
 //! What an input makes of captures, written here frame by frame: their kinds, two lines, gaps, sessions. The tests of real
 //! captures say so when these are absent.
 
-#[path = "support/frames.rs"]
-mod frames;
-#[path = "support/reading.rs"]
-mod reading;
-
-use frames::{
+use crate::frames::{
     CLASSIC, Classic, START_NS, enhanced, ethernet, frame, iex, interface, ip, mold, pcapng_block, section, udp, word,
 };
-use reading::{damage, drain, read};
+use crate::reading::{damage, drain, read};
 use seqcast::input::{CaptureCounters, Input, Warning};
 use seqcast_protocol::{Header, SessionId};
 use std::io::{self, Write};

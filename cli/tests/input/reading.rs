@@ -1,7 +1,5 @@
 //! Inputs from memory: what they give, and what is wrong with them.
 
-#![allow(dead_code, reason = "each test file uses its part")]
-
 use flate2::{Compression, write::GzEncoder};
 use seqcast::input::{CaptureCounters, Format, Input, InputError, Problem, Warning};
 use seqcast_recovery::Nanos;

@@ -1,7 +1,5 @@
 //! Packets, frames and capture files, written byte by byte.
 
-#![allow(dead_code, reason = "each test file uses its part")]
-
 use seqcast_protocol::PacketWriter;
 
 /// A MoldUDP64 packet of messages from number `first` on.

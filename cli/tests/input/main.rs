@@ -1,8 +1,9 @@
-//! What an input makes of files that are whole: blocks, lines, compressed ones, and reads of any size.
+//! What an input makes of files that are whole: blocks, lines, compressed ones, and reads of any size; of captures; and of
+//! what is damaged.
 
-#[path = "support/frames.rs"]
+mod captures;
+mod damage;
 mod frames;
-#[path = "support/reading.rs"]
 mod reading;
 
 use frames::{CLASSIC, frame, mold, section};

@@ -1,12 +1,9 @@
 //! What an input makes of files that are cut, damaged, hostile, something else, or not there.
 
-#[path = "support/frames.rs"]
-mod frames;
-#[path = "support/reading.rs"]
-mod reading;
-
-use frames::{CLASSIC, FILE_HEADER_BYTES, enhanced, ethernet, frame, iex, interface, mold, pcapng_block, section, udp};
-use reading::{blocks, damage, gzip, read, read_as};
+use crate::frames::{
+    CLASSIC, FILE_HEADER_BYTES, enhanced, ethernet, frame, iex, interface, mold, pcapng_block, section, udp,
+};
+use crate::reading::{blocks, damage, gzip, read, read_as};
 use seqcast::input::{Format, Input, Problem, Warning};
 use seqcast_recovery::Random;
 use std::io::Cursor;
